@@ -1,0 +1,1 @@
+"""The `vo-service` command."""

@@ -1,0 +1,1 @@
+"""Values: regions, tables, observations, collections. Nothing here reads or writes."""

@@ -1,0 +1,123 @@
+"""What an operator may choose: ``VO_*`` variables over ``settings.toml`` in the data directory.
+
+`load_settings` is the only place that reads either; everything else is given a `Settings`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, PostgresDsn, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vo_service.errors import ConfigError
+
+__all__ = ["SETTINGS_FILE", "Settings", "default_home", "load_settings"]
+
+SETTINGS_FILE = "settings.toml"
+
+
+class Settings(BaseSettings):
+    """One frozen value; times end in their unit, sizes are bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="VO_", frozen=True, extra="forbid")
+
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    base_url: str = ""
+    authority: str = Field("vo-service.example", pattern=r"^[A-Za-z0-9][A-Za-z0-9._~*+-]{2,}$")
+    publisher: str = "An observatory that has not yet given its name"
+    contact: str = "archive@vo-service.example"
+
+    database_url: PostgresDsn | None = None
+    cluster_user: str = "postgres"
+    partition_bounds: tuple[float, ...] = tuple(float(ra) for ra in range(0, 361, 10))
+
+    maxrec_default: int = Field(10_000, gt=0)
+    maxrec_limit: int = Field(10_000_000, gt=0)
+    sync_limit_s: float = Field(60.0, gt=0)
+    query_length_limit: int = Field(1_000_000, gt=0)
+    request_limit: int = Field(10_000_000, gt=0)
+    reader_connections: int = Field(16, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.maxrec_default > self.maxrec_limit:
+            raise ValueError("maxrec_default must not exceed maxrec_limit")
+        if self.base_url and not self.base_url.startswith(("http://", "https://")):
+            raise ValueError("base_url must start with http:// or https://")
+        return self
+
+    @field_validator("partition_bounds")
+    @classmethod
+    def _ascending(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+        if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != 360:
+            raise ValueError("partition_bounds must start with 0 and end with 360 (degrees)")
+        if any(low >= high for low, high in itertools.pairwise(bounds)):
+            raise ValueError("partition_bounds must ascend")
+        return bounds
+
+    @property
+    def root_url(self) -> str:
+        """The public address of this server, without a slash at the end."""
+        return (self.base_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
+    def collections(self) -> Path:
+        """Where the operator's collection files lie."""
+        return self.home / "collections"
+
+    @property
+    def public(self) -> Path:
+        """The tree of symbolic links that is served under ``/data/``."""
+        return self.home / "public"
+
+
+def default_home() -> Path:
+    """``VO_HOME``, or the place where a system (root) or a person keeps such data."""
+    if given := os.environ.get("VO_HOME"):
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/var/lib/vo-service")
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "vo-service"
+
+
+def load_settings(home: Path | None = None, **overrides: Any) -> Settings:
+    """Settings of a data directory.
+
+    Parameters
+    ----------
+    home
+        The data directory; `default_home` where None.
+    overrides
+        Values from the command line, over variables and file.
+
+    Raises
+    ------
+    ConfigError
+        Names the file or variable, the field, and what was expected.
+    """
+    place = (home or default_home()).absolute()
+    file = place / SETTINGS_FILE
+    try:
+        values = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from error
+    known = {name for name in Settings.model_fields if f"VO_{name.upper()}" in os.environ}
+    values = {key: value for key, value in values.items() if key not in known}
+    values |= {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return Settings(**(values | {"home": place}))
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors():
+            name = ".".join(str(part) for part in fault["loc"]) or "settings"
+            where = f"VO_{name.upper()}" if name in known else f"{file}: {name}"
+            lines.append(f"{where}: {fault['msg']}")
+        raise ConfigError("; ".join(lines)) from error
