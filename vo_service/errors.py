@@ -13,6 +13,7 @@ __all__ = [
     "MultiValuedError",
     "NotFoundError",
     "QueryError",
+    "TooLargeError",
     "TransientError",
     "UsageError",
     "VOError",
@@ -29,6 +30,10 @@ class UsageError(VOError):
 
 class MultiValuedError(UsageError):
     """A parameter that may be given once was given again."""
+
+
+class TooLargeError(UsageError):
+    """The request itself is larger than this service takes."""
 
 
 class QueryError(UsageError):

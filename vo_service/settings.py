@@ -11,7 +11,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, PostgresDsn, ValidationError, field_validator, model_validator
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vo_service.errors import ConfigError
@@ -34,7 +36,7 @@ class Settings(BaseSettings):
     publisher: str = "An observatory that has not yet given its name"
     contact: str = "archive@vo-service.example"
 
-    database_url: PostgresDsn | None = None
+    database_url: str | None = None
     cluster_user: str = "postgres"
     partition_bounds: tuple[float, ...] = tuple(float(ra) for ra in range(0, 361, 10))
 
@@ -45,13 +47,48 @@ class Settings(BaseSettings):
     request_limit: int = Field(10_000_000, gt=0)
     reader_connections: int = Field(16, gt=0)
 
+    uploads_limit: int = Field(10, gt=0)
+    upload_rows_limit: int = Field(1_000_000, gt=0)
+    upload_bytes_limit: int = Field(200_000_000, gt=0)
+    upload_memory_limit: int = Field(2_000_000_000, ge=500_000_000)
+    upload_limit_s: float = Field(120.0, gt=0)
+    upload_private_addresses: bool = False
+
+    worker_in_serve: bool = True
+    short_jobs: int = Field(2, gt=0)
+    long_jobs: int = Field(2, gt=0)
+    short_job_s: float = Field(30.0, gt=0)
+    cost_per_s: float = Field(200_000.0, gt=0)
+    job_attempts: int = Field(3, gt=0)
+    jobs_per_client: int = Field(1000, gt=0)
+    list_anonymous_jobs: bool = False
+    async_default_s: int = Field(3600, gt=0)
+    async_limit_s: int = Field(86_400, gt=0, lt=2**31)
+    result_limit: int = Field(20_000_000_000, gt=0)
+    job_retention_s: int = Field(7 * 86_400, gt=0)
+    job_retention_limit_s: int = Field(31 * 86_400, gt=0)
+    job_archive_s: int = Field(31 * 86_400, ge=0)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.maxrec_default > self.maxrec_limit:
             raise ValueError("maxrec_default must not exceed maxrec_limit")
+        if self.async_default_s > self.async_limit_s:
+            raise ValueError("async_default_s must not exceed async_limit_s")
+        if self.job_retention_s > self.job_retention_limit_s:
+            raise ValueError("job_retention_s must not exceed job_retention_limit_s")
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
             raise ValueError("base_url must start with http:// or https://")
         return self
+
+    @field_validator("database_url")
+    @classmethod
+    def _libpq(cls, url: str | None) -> str | None:
+        try:
+            conninfo_to_dict(url or "")
+        except ProgrammingError as error:
+            raise ValueError(f"expected postgresql://user@host/database ({error})") from error
+        return url or None
 
     @field_validator("partition_bounds")
     @classmethod
@@ -76,6 +113,11 @@ class Settings(BaseSettings):
     def public(self) -> Path:
         """The tree of symbolic links that is served under ``/data/``."""
         return self.home / "public"
+
+    @property
+    def jobs(self) -> Path:
+        """Inline uploads and results of jobs, a directory each."""
+        return self.home / "jobs"
 
 
 def default_home() -> Path:
@@ -111,13 +153,17 @@ def load_settings(home: Path | None = None, **overrides: Any) -> Settings:
         raise ConfigError(f"{file}: cannot be read: {error}") from error
     known = {name for name in Settings.model_fields if f"VO_{name.upper()}" in os.environ}
     values = {key: value for key, value in values.items() if key not in known}
-    values |= {key: value for key, value in overrides.items() if value is not None}
+    given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        return Settings(**(values | {"home": place}))
+        return Settings(**(values | given | {"home": place}))
     except ValidationError as error:
         lines = []
         for fault in error.errors():
             name = ".".join(str(part) for part in fault["loc"]) or "settings"
-            where = f"VO_{name.upper()}" if name in known else f"{file}: {name}"
+            where = f"{file}: {name}"
+            if name in given:
+                where = f"--{name.replace('_', '-')}"
+            elif name in known:
+                where = f"VO_{name.upper()}"
             lines.append(f"{where}: {fault['msg']}")
         raise ConfigError("; ".join(lines)) from error

@@ -1,1 +1,1 @@
-"""."""
+"""What is public: links, and the clock that opens them."""

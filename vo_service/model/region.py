@@ -48,12 +48,37 @@ class Circle:
         """The circle itself."""
         return self
 
+    @property
+    def stc_s(self) -> str:
+        """The circle as STC-S (TAP 1.0, "STC-S": what ObsCore clients expect of s_region)."""
+        return f"CIRCLE ICRS {_number(self.ra)} {_number(self.dec)} {_number(self.radius)}"
+
+    def polygon(self, corners: int = 48) -> Polygon:
+        """A regular polygon around the circle (its edges touch it), for radii below 80 degrees.
+
+        pgSphere keeps one kind of shape a column; a frame is found up to 0.2 per cent of its
+        radius too far out rather than lost.
+        """
+        reach = math.degrees(
+            math.atan(math.tan(math.radians(self.radius)) / math.cos(math.pi / corners))
+        )
+        # Clockwise in position angle is counter-clockwise as seen on the sky from inside.
+        return Polygon(
+            tuple(_offset(self, reach, 360.0 * step / corners) for step in range(corners))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Polygon:
     """Vertices in order; the last is joined to the first."""
 
     vertices: tuple[Point, ...]
+
+    @property
+    def stc_s(self) -> str:
+        """The polygon as STC-S."""
+        pairs = (f"{_number(v.ra)} {_number(v.dec)}" for v in self.vertices)
+        return f"POLYGON ICRS {' '.join(pairs)}"
 
     @property
     def cap(self) -> Circle:
@@ -68,7 +93,8 @@ class Polygon:
         if norm < 1e-9:
             return Circle(0.0, 0.0, 180.0)
         x, y, z = mean / norm
-        centre = Point(math.degrees(math.atan2(y, x)) % 360.0, math.degrees(math.asin(_unit(z))))
+        ra = math.degrees(math.atan2(y, x)) % 360.0 % 360.0
+        centre = Point(ra, math.degrees(math.asin(_unit(z))))
         radius = max(separation(centre, v) for v in self.vertices)
         return Circle(centre.ra, centre.dec, radius if radius < 90.0 else 180.0)
 
@@ -122,6 +148,21 @@ def ra_windows(region: Region, margin: float = 0.0) -> tuple[Window, ...] | None
     if high >= 360.0:
         return ((0.0, high - 360.0), (low, 360.0))
     return ((low, high),)
+
+
+def _offset(centre: Circle, distance: float, angle: float) -> Point:
+    """The point *distance* degrees from the centre in position angle *angle* (N through E)."""
+    d, r, a = (math.radians(v) for v in (centre.dec, distance, angle))
+    dec = math.asin(_unit(math.sin(d) * math.cos(r) + math.cos(d) * math.sin(r) * math.cos(a)))
+    ra = math.atan2(
+        math.sin(a) * math.sin(r) * math.cos(d), math.cos(r) - math.sin(d) * math.sin(dec)
+    )
+    return Point((centre.ra + math.degrees(ra)) % 360.0 % 360.0, math.degrees(dec))
+
+
+def _number(value: float) -> str:
+    """Degrees to 0.4 micro-arcsec, without an exponent and without trailing zeros."""
+    return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def _unit(value: float) -> float:

@@ -1,1 +1,1 @@
-"""."""
+"""One operation per verb: transactions are opened here, statements are not written here."""

@@ -1,1 +1,1 @@
-"""."""
+"""HTTP: endpoints parse, ask a service, answer."""

@@ -1,0 +1,119 @@
+"""Whose jobs are whose, once an authentication middleware names users."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from lxml import etree
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection
+
+from tests.jobs.archive import QUICK
+from tests.jobs.client import UWS
+from vo_service.settings import Settings
+from vo_service.web.app import create_app
+
+pytestmark = pytest.mark.anyio
+
+
+class _Named(AuthenticationBackend):
+    """Believes what a header says: a stand-in for whatever knows users one day."""
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
+        name = conn.headers.get("X-Test-User")
+        return (AuthCredentials(), SimpleUser(name)) if name else None
+
+
+@pytest.fixture
+async def http(filled: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    closed = filled.model_copy(
+        update={
+            "list_anonymous_jobs": False,
+            "jobs_per_client": 5,
+            "upload_bytes_limit": 10_000_000,
+        }
+    )
+    app = create_app(closed)
+    app.add_middleware(AuthenticationMiddleware, backend=_Named())
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost/tap") as client,
+    ):
+        yield client
+
+
+def as_user(name: str) -> dict[str, str]:
+    return {"X-Test-User": name}
+
+
+async def create(http: httpx.AsyncClient, headers: dict[str, str]) -> str:
+    form = {"LANG": "ADQL", "QUERY": QUICK}
+    response = await http.post("/async", data=form, headers=headers)
+    assert response.status_code == 303
+    return "/async/" + str(response.headers["location"]).rsplit("/", 1)[1]
+
+
+async def listed(http: httpx.AsyncClient, headers: dict[str, str]) -> list[str]:
+    response = await http.get("/async", headers=headers)
+    return [f"/async/{ref.get('id')}" for ref in etree.fromstring(response.content)]
+
+
+async def test_a_users_job_is_closed_to_all_others(http: httpx.AsyncClient) -> None:
+    alice, bob = as_user("alice"), as_user("bob")
+    job = await create(http, alice)
+    document = await http.get(job, headers=alice)
+    assert etree.fromstring(document.content).findtext(UWS + "ownerId") == "alice"
+    assert (await http.get(f"{job}/owner", headers=alice)).text == "alice"
+    for other in (bob, {}):
+        for path in ("", "/phase", "/parameters", "/results/result", "/error", "?WAIT=1"):
+            assert (await http.get(job + path, headers=other)).status_code == 403
+        for path, form in (
+            ("/phase", {"PHASE": "RUN"}),
+            ("/phase", {"PHASE": "ABORT"}),
+            ("/parameters", {"QUERY": "x"}),
+            ("/destruction", {"DESTRUCTION": "2020-01-01"}),
+            ("/executionduration", {"EXECUTIONDURATION": "1"}),
+            ("", {"ACTION": "DELETE"}),
+        ):
+            response = await http.post(job + path, data=form, headers=other)
+            assert response.status_code == 403
+        assert (await http.delete(job, headers=other)).status_code == 403
+    assert (await http.get(f"{job}/phase", headers=alice)).text == "PENDING"
+    assert (await http.delete(job, headers=alice)).status_code == 303
+
+
+async def test_the_list_shows_a_user_his_own_and_strangers_nothing(
+    http: httpx.AsyncClient,
+) -> None:
+    alice, bob = as_user("alice"), as_user("bob")
+    mine, his, nobodys = await create(http, alice), await create(http, bob), await create(http, {})
+    assert await listed(http, alice) == [mine]
+    assert await listed(http, bob) == [his]
+    assert await listed(http, {}) == []
+    # Who has the identifier has the job.
+    assert (await http.get(f"{nobodys}/phase")).text == "PENDING"
+    for job, headers in ((mine, alice), (his, bob), (nobodys, {})):
+        assert (await http.delete(job, headers=headers)).status_code == 303
+
+
+async def test_a_client_may_have_so_many_unfinished_jobs(http: httpx.AsyncClient) -> None:
+    carol = as_user("carol")
+    jobs = [await create(http, carol) for _ in range(5)]
+    refused = await http.post("/async", data={"QUERY": QUICK}, headers=carol)
+    assert refused.status_code == 403
+    assert b"5 jobs" in refused.content
+    assert (await http.delete(jobs[0], headers=carol)).status_code == 303
+    await create(http, carol)
+
+
+async def test_inline_parts_together_are_limited(http: httpx.AsyncClient) -> None:
+    job = await create(http, {})
+    part = {"t": ("t", b"x" * 6_000_000)}
+    assert (await http.post(f"{job}/parameters", files=part)).status_code == 303
+    again = await http.post(f"{job}/parameters", files=part)
+    assert again.status_code == 413
+    assert b"10000000 bytes" in again.content

@@ -1,0 +1,168 @@
+"""Workers: lanes, what is stopped and given back, what is tried again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.jobs.archive import QUICK, SLOW, command
+from tests.jobs.client import UWS, Remote, submit
+from vo_service.settings import Settings
+
+#: To nobody's eye a second's work, whatever the planner says of it.
+OPTIMIST = 1e12
+
+
+@pytest.fixture
+def few(filled: Settings) -> Settings:
+    """One place in each lane."""
+    chosen = {"short_jobs": 1, "long_jobs": 1, "short_job_s": 1.0}
+    ask(filled, "DELETE FROM uws.job")
+    return filled.model_copy(update=chosen)
+
+
+@pytest.fixture
+def http(few: Settings) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://localhost:{few.port}/tap", timeout=70) as client:
+        yield client
+
+
+def info(job: Remote, name: str) -> str | None:
+    return job.xml().findtext(f"{UWS}jobInfo/{name}")
+
+
+def ask(settings: Settings, statement: str) -> Any:
+    with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        row = cursor.fetchone() if cursor.description else None
+        return row and row[0]
+
+
+def until(true: Callable[[], bool], patience_s: float = 5.0) -> bool:
+    end = time.monotonic() + patience_s
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+RUNNING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
+    "AND datname = current_database() AND query LIKE 'COPY (SELECT%sqrt(%'"
+)
+
+
+def test_short_jobs_do_not_wait_behind_long_ones(few: Settings, http: httpx.Client) -> None:
+    with command(few, "serve"):
+        slow = [submit(http, SLOW, PHASE="RUN") for _ in range(3)]
+        slow[0].wait("EXECUTING")
+        begun = time.monotonic()
+        quick = submit(http, QUICK, PHASE="RUN")
+        quick.wait("COMPLETED")
+        assert time.monotonic() - begun < 2
+        assert [info(job, "lane") for job in (*slow, quick)] == ["long"] * 3 + ["short"]
+        assert [job.phase for job in slow] == ["EXECUTING", "QUEUED", "QUEUED"]
+        slow[0].delete()
+        slow[1].wait("EXECUTING")
+        for job in slow[1:]:
+            job.delete()
+
+
+def test_what_is_long_after_all_leaves_the_short_lane(few: Settings, http: httpx.Client) -> None:
+    with command(few.model_copy(update={"cost_per_s": OPTIMIST}), "serve"):
+        slow = submit(http, SLOW, PHASE="RUN")
+        assert info(slow, "lane") == "short"
+        quick = submit(http, QUICK, PHASE="RUN")
+        quick.wait("COMPLETED")
+        assert info(slow, "lane") == "long"
+        slow.wait("EXECUTING")
+        assert info(slow, "attempts") == "1"
+        slow.delete()
+
+
+def test_a_stopped_server_gives_its_jobs_back(few: Settings, http: httpx.Client) -> None:
+    with command(few, "serve"):
+        job = submit(http, SLOW, PHASE="RUN")
+        job.wait("EXECUTING")
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 5
+    assert ask(few, "SELECT phase || attempts FROM uws.job") == "QUEUED0"
+    assert until(lambda: ask(few, RUNNING) == 0)
+    with command(few, "serve"):
+        job.wait("EXECUTING")
+        assert info(job, "attempts") == "1"
+        job.delete()
+
+
+def test_a_statement_that_the_database_ended_is_run_again(
+    few: Settings, http: httpx.Client
+) -> None:
+    with command(few, "serve"):
+        job = submit(http, SLOW, PHASE="RUN")
+        job.wait("EXECUTING")
+        assert until(lambda: ask(few, RUNNING) == 1)
+        ask(few, RUNNING.replace("count(*)", "pg_terminate_backend(pid)"))
+        assert until(lambda: info(job, "attempts") == "2")
+        assert until(lambda: ask(few, RUNNING) == 1)
+        job.delete()
+
+
+def test_a_worker_whose_own_session_ended_goes_on(few: Settings, http: httpx.Client) -> None:
+    with command(few, "serve"):
+        job = submit(http, SLOW, PHASE="RUN")
+        job.wait("EXECUTING")
+        ask(
+            few,
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        assert until(lambda: info(job, "attempts") == "2")
+        assert until(lambda: ask(few, RUNNING) == 1)
+        job.post("/phase", PHASE="ABORT")
+        quick = submit(http, QUICK, PHASE="RUN")
+        quick.wait("COMPLETED")
+        assert until(lambda: ask(few, RUNNING) == 0)
+
+
+def test_jobs_wait_for_a_worker_of_their_own(few: Settings, http: httpx.Client) -> None:
+    with command(few.model_copy(update={"worker_in_serve": False}), "serve"):
+        job = submit(http, QUICK, PHASE="RUN")
+        assert job.xml(WAIT=1).findtext(UWS + "phase") == "QUEUED"
+        with command(few, "worker"):
+            job.wait("COMPLETED")
+        assert job.phase == "COMPLETED"
+
+
+def test_the_duration_of_a_running_job_can_be_shortened(few: Settings, http: httpx.Client) -> None:
+    with command(few, "serve"):
+        job = submit(http, SLOW, PHASE="RUN")
+        job.wait("EXECUTING")
+        job.post("/executionduration", EXECUTIONDURATION="1")
+        assert until(lambda: job.phase == "ABORTED", 4)
+        place = few.jobs / job.url.rsplit("/", 1)[1]
+        assert until(lambda: not place.exists() or not list(place.iterdir()), 2)
+
+
+def test_a_result_that_is_too_large_is_an_error(few: Settings, http: httpx.Client) -> None:
+    with command(few.model_copy(update={"result_limit": 100_000}), "serve"):
+        job = submit(http, "SELECT * FROM ivoa.obscore", PHASE="RUN")
+        job.wait("ERROR")
+        assert "larger than 100000 bytes" in http.get(f"{job.url}/error").text
+        place = few.jobs / job.url.rsplit("/", 1)[1]
+        assert list(place.iterdir()) == []
+
+
+def test_several_jobs_run_at_once(few: Settings, http: httpx.Client) -> None:
+    with command(few.model_copy(update={"long_jobs": 2}), "serve"):
+        jobs = [submit(http, SLOW, PHASE="RUN") for _ in range(2)]
+        for job in jobs:
+            job.wait("EXECUTING")
+        assert [job.phase for job in jobs] == ["EXECUTING", "EXECUTING"]
+        for job in jobs:
+            job.delete()

@@ -1,0 +1,62 @@
+"""Helpers that several tests share."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from vo_service.settings import Settings
+
+__all__ = ["XSD", "settings_at", "validate"]
+
+#: The published schemas; a clone without them skips what needs them.
+XSD = Path(__file__).parents[2] / "shared" / "xsd"
+
+
+def settings_at(conninfo: str, home: Path, **chosen: Any) -> Settings:
+    """Settings for a database that somebody else runs."""
+    return Settings(home=home, database_url=conninfo, **chosen)
+
+
+_OASIS = "{urn:oasis:names:tc:entity:xmlns:xml:catalog}"
+
+
+def _catalog(name: str) -> dict[str, str]:
+    tree = etree.parse(str(XSD / name))
+    known: dict[str, str] = {}
+    for uri in tree.iter(f"{_OASIS}uri"):
+        known.setdefault(str(uri.get("name")), str(XSD / str(uri.get("uri"))))
+    for following in tree.iter(f"{_OASIS}nextCatalog"):
+        known = _catalog(str(following.get("catalog"))) | known
+    return known
+
+
+class _Local(etree.Resolver):
+    def __init__(self, known: dict[str, str]) -> None:
+        super().__init__()
+        self._known = known
+
+    def resolve(self, url: str, pubid: str, context: object) -> object:  # type: ignore[override]
+        if url in self._known:
+            return self.resolve_filename(self._known[url], context)  # type: ignore[attr-defined]
+        if "://" in url:
+            raise LookupError(url)
+        return None
+
+
+@cache
+def _schema(name: str, catalog: str) -> etree.XMLSchema:
+    parser = etree.XMLParser(no_network=True, resolve_entities=False)
+    parser.resolvers.add(_Local(_catalog(catalog)))
+    return etree.XMLSchema(etree.parse(str(XSD / name), parser))
+
+
+def validate(document: bytes, schema: str = "driver-all.xsd", catalog: str = "catalog.xml") -> None:
+    """Check a document against a schema of *XSD*; nothing is fetched."""
+    if not XSD.is_dir():
+        pytest.skip(f"no XML Schemas: {XSD} is not there")
+    _schema(schema, catalog).assertValid(etree.fromstring(document))

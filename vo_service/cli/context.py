@@ -1,0 +1,68 @@
+"""What commands share: settings of the data directory, the cluster held up while they work."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from vo_service.db.connect import private_cluster
+from vo_service.db.schema import upgrade
+from vo_service.errors import ConfigError
+from vo_service.settings import SETTINGS_FILE, Settings, load_settings
+
+__all__ = ["database", "settings_of", "stopping_on_sigterm"]
+
+
+def settings_of(context: typer.Context, **overrides: object) -> Settings:
+    """Settings for the ``--home`` of this call.
+
+    Raises
+    ------
+    ConfigError
+        If there is no data directory yet.
+    """
+    home: Path | None = context.obj
+    settings = load_settings(home, **overrides)
+    if not (settings.home / SETTINGS_FILE).is_file():
+        raise ConfigError(
+            f"{settings.home}: there is no data directory here yet; make one with "
+            "'vo-service init' (or name another with --home or VO_HOME)"
+        )
+    return settings
+
+
+@contextlib.contextmanager
+def database(settings: Settings, *, stop: bool | None = None) -> Iterator[None]:
+    """Hold the database up while a command works, at the newest schema.
+
+    A private cluster that did not run is started and stopped again at the end; one that ran
+    is left running, unless *stop* says otherwise.
+    """
+    cluster = private_cluster(settings)
+    started = cluster.start() if cluster else False
+    try:
+        upgrade(settings)
+        yield
+    finally:
+        if cluster and (started if stop is None else stop):
+            cluster.stop()
+
+
+@contextlib.contextmanager
+def stopping_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that the cluster is stopped."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

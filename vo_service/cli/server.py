@@ -1,0 +1,91 @@
+"""Serve in the foreground until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from vo_service import __version__
+from vo_service.errors import ConfigError
+from vo_service.settings import Settings
+from vo_service.web.app import create_app
+from vo_service.worker import work
+
+__all__ = ["listen", "on_port", "serve"]
+
+_GRACE_S = 10
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which also says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take Ctrl-C and SIGTERM as the wish to stop, and nothing more."""
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # a second Ctrl-C: uvicorn would leave the application open
+            await self.lifespan.shutdown()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._ready()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket to serve on, bound first so that a taken port is found before any work.
+
+    Raises
+    ------
+    ConfigError
+        If the port is taken or the address is not this machine's.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        # The protocol is named: asyncio turns Nagle's algorithm off only for sockets that say TCP.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((settings.host, settings.port))
+        return sock
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}; "
+            "choose another port with --port or VO_PORT"
+        ) from error
+
+
+def on_port(settings: Settings, sock: socket.socket) -> Settings:
+    """The settings with the port that *sock* really has (0 asks for any that is free)."""
+    return settings.model_copy(update={"port": sock.getsockname()[1]})
+
+
+def serve(settings: Settings, sock: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve on *sock* and call *ready* when requests are answered; returns when told to stop."""
+    config = uvicorn.Config(
+        create_app(settings, [lambda: work(settings)] if settings.worker_in_serve else []),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        server_header=False,
+        headers=[("Server", f"vo-service/{__version__}")],
+    )
+    _Server(config, ready).run(sockets=[sock])

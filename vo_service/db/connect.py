@@ -1,0 +1,99 @@
+"""Who connects to PostgreSQL, and how: one connection string for each role.
+
+Least privilege from the start: *owner* migrates, *writer* ingests and releases, *reader*
+may only read published tables and is the one that runs whatever came from outside, *jobs*
+keeps the table of asynchronous jobs and reaches nothing else, *upload* makes the tables that
+clients upload, in a schema of their own. The private cluster gives each role its own login
+over the Unix socket; with a `database_url` the login is the operator's and the role is taken
+on at connection (``-c role=...``).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Engine, NullPool, create_engine
+
+from vo_service.db.cluster import Cluster
+from vo_service.settings import Settings
+
+__all__ = [
+    "DATABASE",
+    "Role",
+    "admin_conninfo",
+    "conninfo",
+    "engine",
+    "engine_at",
+    "private_cluster",
+]
+
+#: Name of the database in the private cluster.
+DATABASE = "vo"
+
+
+class Role(StrEnum):
+    """Database roles of ours."""
+
+    OWNER = "vo_owner"
+    WRITER = "vo_writer"
+    READER = "vo_reader"
+    JOBS = "vo_jobs"
+    UPLOAD = "vo_upload"
+
+
+def private_cluster(settings: Settings) -> Cluster | None:
+    """The cluster in the data directory; None where the operator gave a `database_url`."""
+    return None if settings.database_url else Cluster(settings.home, settings.cluster_user)
+
+
+def conninfo(settings: Settings, role: Role, **parameters: str | float) -> str:
+    """A libpq connection string for *role*.
+
+    *parameters* are run-time settings of PostgreSQL (``statement_timeout="5s"``) that hold
+    from the first statement on. Every session reads times as UTC and dates as ISO.
+    """
+    given = {"timezone": "UTC", "datestyle": "ISO", **parameters}
+    if role is Role.READER:
+        given["default_transaction_read_only"] = "on"
+    if settings.database_url is None:
+        return _local(settings, DATABASE, role, given)
+    return make_conninfo(
+        settings.database_url, options=_options({"role": role, **given}),
+        application_name="vo-service",
+    )  # fmt: skip
+
+
+def admin_conninfo(settings: Settings, database: str | None = None) -> str:
+    """A connection string for set-up: may create roles, databases and extensions."""
+    if settings.database_url is None:
+        return _local(settings, database or "postgres", "vo_admin", {})
+    return settings.database_url
+
+
+def engine(settings: Settings, role: Role) -> Engine:
+    """A SQLAlchemy engine without a pool, for commands and migrations."""
+    return engine_at(conninfo(settings, role))
+
+
+def engine_at(dsn: str) -> Engine:
+    """A SQLAlchemy engine for a libpq connection string."""
+    return create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool
+    )
+
+
+def _local(settings: Settings, database: str, user: str, parameters: dict[str, str | float]) -> str:
+    return make_conninfo(
+        host=str(Cluster(settings.home).socket), dbname=database, user=user,
+        options=_options(parameters), application_name="vo-service",
+    )  # fmt: skip
+
+
+def _options(parameters: dict[str, str | float]) -> str:
+    """Command-line options for the server, with blanks and backslashes escaped."""
+    return " ".join(
+        f"-c {key}={str(value).replace(chr(92), chr(92) * 2).replace(' ', chr(92) + ' ')}"
+        for key, value in parameters.items()
+    )

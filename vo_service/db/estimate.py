@@ -1,0 +1,50 @@
+"""What PostgreSQL's planner expects of a query, before it is run.
+
+Source: PostgreSQL, "EXPLAIN". Run as the reader; nothing is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg
+from sqlalchemy import ClauseElement
+
+from vo_service.db.stream import render
+from vo_service.model.job import Estimate
+
+__all__ = ["estimate"]
+
+_PARTITIONS = (
+    "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+    "WHERE i.inhparent = 'archive.observation'::regclass"
+)
+
+
+async def estimate(
+    connection: psycopg.AsyncConnection[Any], statement: ClauseElement
+) -> Estimate | None:
+    """Rows, cost and partitions of *statement*; None if PostgreSQL tells no plan."""
+    # Without parameters, so that psycopg leaves the percent signs of the text alone.
+    cursor = await connection.execute(f"EXPLAIN (FORMAT JSON) {render(statement)}".encode())
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    plan = row[0][0]["Plan"]
+    relations = {node["Relation Name"] for node in _nodes(plan) if "Relation Name" in node}
+    names = await (await connection.execute(_PARTITIONS)).fetchall()
+    partitions = {name for (name,) in names}
+    read = relations & partitions
+    return Estimate(
+        rows=plan["Plan Rows"],
+        cost=plan["Total Cost"],
+        partitions_read=len(read) if read else None,
+        partitions=len(partitions) if read else None,
+    )
+
+
+def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)

@@ -1,0 +1,332 @@
+"""Store frames: products and their observations, by COPY, a batch a transaction.
+
+Everything here runs on one psycopg connection as the writer; the caller owns the
+transaction. A batch is whole or absent: what PostgreSQL refuses is found out frame by frame
+under a savepoint and handed back as refusals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from vo_service.errors import TransientError
+from vo_service.model.observation import Frame, HDUHeader, Product, Refusal
+from vo_service.model.region import Circle, Point, Polygon
+
+__all__ = ["Counts", "FrameStore", "Known", "access_path"]
+
+_PRODUCT_COLUMNS = (
+    *("product_id", "collection", "path", "version", "did", "source", "size", "modified"),
+    *("media_type", "md5", "md5_given", "night", "release_date", "proposal_id", "data_typ"),
+    *("obs_mod", "observer", "object_name", "headers"),
+)
+_OBSERVATION_VALUES = (
+    *("dataproduct_type", "calib_level", "obs_collection", "obs_id", "target_name", "s_ra"),
+    *("s_dec", "s_fov", "s_resolution", "s_xel1", "s_xel2", "t_min", "t_max", "t_exptime"),
+    *("t_resolution", "t_xel", "em_min", "em_max", "em_res_power", "em_xel", "o_ucd"),
+    *("pol_states", "pol_xel", "facility_name", "instrument_name"),
+)
+_OBSERVATION_COLUMNS = (
+    *_OBSERVATION_VALUES,
+    *("product_id", "obs_publisher_did", "access_path", "access_format", "access_estsize"),
+    *("s_region", "position", "region"),
+)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened to the files of a run."""
+
+    files: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    refused: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.files + other.files,
+            self.added + other.added,
+            self.changed + other.changed,
+            self.unchanged + other.unchanged,
+            self.refused + other.refused,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The current version of a product."""
+
+    product_id: int
+    version: int
+    size: int
+    modified: datetime
+    source: str | None
+
+
+def access_path(product: Product) -> str | None:
+    """What follows ``/data/`` in the product's address; None where no file is here."""
+    if product.source is None:
+        return None
+    return quote(f"{product.collection}/{product.path}")
+
+
+class FrameStore:
+    """Statements of ingest, on a connection of the writer."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def register(self, name: str, title: str, description: str, definition: str) -> None:
+        """Add a collection or bring its definition up to date."""
+        self._connection.execute(
+            "INSERT INTO archive.collection (name, title, description, definition) "
+            "VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET title = EXCLUDED.title, "
+            "description = EXCLUDED.description, definition = EXCLUDED.definition, "
+            "updated = now()",
+            (name, title, description, definition),
+        )
+
+    def roots(self, collection: str) -> list[str]:
+        """Storage roots of a collection so far."""
+        row = self._connection.execute(
+            "SELECT roots FROM archive.collection WHERE name = %s", (collection,)
+        ).fetchone()
+        return row[0] if row else []
+
+    def add_roots(self, collection: str, roots: Iterable[str]) -> None:
+        """Let published links of a collection lead into further directories."""
+        self._connection.execute(
+            "UPDATE archive.collection SET roots = ARRAY(SELECT DISTINCT r FROM "
+            "unnest(roots || %s::text[]) AS r ORDER BY r) WHERE name = %s",
+            (list(roots), collection),
+        )
+
+    def lock(self, collection: str) -> None:
+        """Keep other ingests of the collection out until the session ends.
+
+        Raises
+        ------
+        TransientError
+            If one is running.
+        """
+        row = self._connection.execute(
+            "SELECT pg_try_advisory_lock(hashtext('ingest'), hashtext(%s))", (collection,)
+        ).fetchone()
+        if row is None or not row[0]:
+            raise TransientError(f"another ingest of {collection} is running; let it finish first")
+
+    def start_run(self, collection: str) -> int:
+        """Open a row of ``archive.ingest_run``; its number."""
+        row = self._connection.execute(
+            "INSERT INTO archive.ingest_run (collection) VALUES (%s) RETURNING run_id",
+            (collection,),
+        ).fetchone()
+        assert row is not None  # noqa: S101 - RETURNING gives a row
+        return int(row[0])
+
+    def end_run(self, run_id: int, counts: Counts) -> None:
+        """Write down how a run ended."""
+        self._connection.execute(
+            "UPDATE archive.ingest_run SET ended = now(), files = %s, added = %s, changed = %s, "
+            "unchanged = %s, refused = %s WHERE run_id = %s",
+            (
+                counts.files, counts.added, counts.changed, counts.unchanged, counts.refused,
+                run_id,
+            ),
+        )  # fmt: skip
+
+    def known(self, collection: str, paths: Sequence[str]) -> dict[str, Known]:
+        """Current products by path, of those asked for."""
+        rows = self._connection.execute(
+            "SELECT path, product_id, version, size, modified, source FROM archive.product "
+            "WHERE collection = %s AND path = ANY(%s) AND current",
+            (collection, list(paths)),
+        )
+        return {path: Known(*rest) for path, *rest in rows}
+
+    def refuse(self, run_id: int, refusals: Iterable[Refusal]) -> None:
+        """Write refusals down; the newest for a file stands."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO archive.refusal (collection, source, run_id, hdu, keyword, reason) "
+                "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (collection, source) DO UPDATE SET "
+                "run_id = EXCLUDED.run_id, refused = now(), hdu = EXCLUDED.hdu, "
+                "keyword = EXCLUDED.keyword, reason = EXCLUDED.reason",
+                [
+                    (
+                        _storable(r.collection), _storable(r.source), run_id, r.hdu,
+                        _storable(r.keyword), _storable(r.reason),
+                    )
+                    for r in refusals
+                ],
+            )  # fmt: skip
+
+    def store(self, frames: Sequence[Frame]) -> tuple[Counts, list[Refusal]]:
+        """Store a batch of frames of one collection.
+
+        Returns
+        -------
+        Counts, list of Refusal
+            What was added and changed; the frames that PostgreSQL or a rule of the archive
+            did not take, with the reason.
+        """
+        fresh, refusals = self._without_clashes(frames)
+        try:
+            with self._connection.transaction():
+                counts = self._copy(fresh)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            if len(fresh) == 1:
+                reason = error.diag.message_primary or str(error)
+                return Counts(), [*refusals, _refusal(fresh[0], f"not storable: {reason}")]
+            counts = Counts()
+            for frame in fresh:
+                one, refused = self.store([frame])
+                counts += one
+                refusals += refused
+        return counts, refusals
+
+    def _without_clashes(self, frames: Sequence[Frame]) -> tuple[list[Frame], list[Refusal]]:
+        """Frames whose identifier no other product has, and refusals for the rest."""
+        holders: dict[str, tuple[str, str]] = {}
+        for did, collection, path in self._connection.execute(
+            "SELECT did, collection, path FROM archive.product WHERE did = ANY(%s) AND current",
+            ([frame.product.did for frame in frames],),
+        ):
+            holders[did] = (collection, path)
+        fresh: list[Frame] = []
+        refusals: list[Refusal] = []
+        for frame in frames:
+            product = frame.product
+            here = (product.collection, product.path)
+            holder = holders.setdefault(product.did, here)
+            if holder == here:
+                fresh.append(frame)
+            else:
+                refusals.append(
+                    _refusal(
+                        frame,
+                        f"the identifier {product.did} is already that of {'/'.join(holder)}; "
+                        "the collection's publisher_did rule must tell them apart",
+                    )
+                )
+        return fresh, refusals
+
+    def _copy(self, frames: Sequence[Frame]) -> Counts:
+        if not frames:
+            return Counts()
+        old = self.known(frames[0].product.collection, [f.product.path for f in frames])
+        gone = [known.product_id for known in old.values()]
+        if gone:
+            self._connection.execute(
+                "UPDATE archive.product SET current = false WHERE product_id = ANY(%s)", (gone,)
+            )
+            self._connection.execute(
+                "DELETE FROM archive.observation WHERE product_id = ANY(%s)", (gone,)
+            )
+        ids = [
+            row[0]
+            for row in self._connection.execute(
+                "SELECT nextval('archive.product_product_id_seq') FROM generate_series(1, %s)",
+                (len(frames),),
+            )
+        ]
+        versions = {path: known.version + 1 for path, known in old.items()}
+        with self._copy_into("archive.product", _PRODUCT_COLUMNS) as copy:
+            for number, frame in zip(ids, frames, strict=True):
+                copy.write_row(_product_row(number, versions.get(frame.product.path, 1), frame))
+        with self._copy_into("archive.observation", _OBSERVATION_COLUMNS) as copy:
+            for number, frame in zip(ids, frames, strict=True):
+                copy.write_row(_observation_row(number, frame))
+        self._widen_reach(frames)
+        self._connection.execute(
+            "DELETE FROM archive.refusal WHERE collection = %s AND source = ANY(%s)",
+            (frames[0].product.collection, [f.product.source for f in frames]),
+        )
+        return Counts(added=len(frames) - len(old), changed=len(old))
+
+    def _copy_into(self, table: str, columns: Sequence[str]) -> Any:
+        cursor = self._connection.cursor()
+        return cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN")
+
+    def _widen_reach(self, frames: Sequence[Frame]) -> None:
+        """Footprint searches look as far as the widest footprint (with rounding to spare)."""
+        seen = (f.observation for f in frames)
+        reach = max(((o.s_fov or 0.0) / 2 for o in seen if o.region is not None), default=0.0)
+        self._connection.execute(
+            "UPDATE archive.published SET reach = %(reach)s "
+            "WHERE table_name = 'ivoa.obscore' AND reach < %(reach)s",
+            {"reach": reach * 1.003},
+        )
+
+
+def _refusal(frame: Frame, reason: str) -> Refusal:
+    product = frame.product
+    return Refusal(
+        collection=product.collection, source=product.source or product.path, reason=reason
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    """Text that PostgreSQL can hold: no NUL, no half of a surrogate pair."""
+    if text is None:
+        return None
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def _product_row(number: int, version: int, frame: Frame) -> tuple[Any, ...]:
+    product = frame.product
+    return (
+        number, product.collection, product.path, version, product.did, product.source,
+        product.size, product.modified, product.media_type, product.md5, product.md5_given,
+        product.night, product.release_date, product.proposal_id, product.data_typ,
+        product.obs_mod, product.observer, product.object_name,
+        Jsonb([_header(hdu) for hdu in product.headers], dumps=_dumps),
+    )  # fmt: skip
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _header(hdu: HDUHeader) -> dict[str, Any]:
+    return {
+        "index": hdu.index,
+        "name": hdu.name,
+        "kind": hdu.kind,
+        "header_offset": hdu.header_offset,
+        "data_offset": hdu.data_offset,
+        "data_size": hdu.data_size,
+        "cards": hdu.cards,
+    }
+
+
+def _observation_row(number: int, frame: Frame) -> tuple[Any, ...]:
+    product, observation = frame.product, frame.observation
+    values = [getattr(observation, name) for name in _OBSERVATION_VALUES]
+    region = observation.region
+    centre = None
+    if observation.s_ra is not None and observation.s_dec is not None:
+        centre = _spoint(Point(observation.s_ra, observation.s_dec))
+    return (
+        *values, number, product.did, access_path(product), product.media_type,
+        -(-product.size // 1000) if product.source else None,
+        region.stc_s if region else None, centre, _spoly(region) if region else None,
+    )  # fmt: skip
+
+
+def _spoint(point: Point) -> str:
+    return f"({point.ra!r}d,{point.dec!r}d)"
+
+
+def _spoly(region: Polygon | Circle) -> str:
+    polygon = region if isinstance(region, Polygon) else region.polygon()
+    return "{" + ",".join(_spoint(vertex) for vertex in polygon.vertices) + "}"

@@ -1,0 +1,162 @@
+"""What all writers of tables share: an encoder is given batches, and one loop drives it.
+
+A format is a class with a beginning, an encoding of one slice of rows, and an end that knows
+how the result ended. Errors after the beginning are told where the format has a place for
+them (DALI 1.1, "Overflow", "Errors").
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import pyarrow as pa
+from anyio.to_thread import run_sync
+
+from vo_service.errors import VOError
+from vo_service.formats.columns import slices
+from vo_service.model.table import Field, Rows
+
+__all__ = ["Encoder", "EncoderOf", "Ending", "Heading", "Info", "ServiceDescriptor", "encoded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """One thing said of a result: *text* is for people (the content of a VOTable's INFO)."""
+
+    name: str
+    value: str
+    text: str | None = None
+    ucd: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDescriptor:
+    """A service that takes values of one column (DataLink 1.1, "Service Descriptors").
+
+    Parameters
+    ----------
+    identifier
+        XML ID of the descriptor, unique in the document.
+    access_url, standard_id
+        Where the service is, and what it is (``ivo://ivoa.net/std/DataLink#links-1.1``).
+    parameter, column
+        The service's parameter, and the name of the field whose values it takes.
+    description
+        For people, in the menus of clients.
+    """
+
+    identifier: str
+    access_url: str
+    standard_id: str
+    column: str
+    parameter: str = "ID"
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What is known before the first row: columns, and what is said of the result."""
+
+    fields: tuple[Field, ...]
+    infos: Sequence[Info] = ()
+    services: Sequence[ServiceDescriptor] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a result ended: all of it, cut by MAXREC, or with a failure that *message* tells."""
+
+    status: Literal["OK", "OVERFLOW", "ERROR"]
+    message: str | None = None
+
+    @property
+    def sentence(self) -> str | None:
+        """What a person must be told; None where all is well."""
+        match self.status:
+            case "OK":
+                return None
+            case "OVERFLOW":
+                return "there are more rows than MAXREC allows; these are the first"
+            case "ERROR":
+                return f"the result is not complete: {self.message}"
+
+
+class Encoder(ABC):
+    """Record batches to the bytes of one result; used once, by one thread at a time."""
+
+    #: Rows given to `encode` at once: few for text that grows, more where columns are copied.
+    slice_rows: ClassVar[int] = 4096
+
+    @abstractmethod
+    def begin(self) -> bytes:
+        """What comes before the first row; may be nothing."""
+
+    @abstractmethod
+    def encode(self, batch: pa.RecordBatch) -> bytes:
+        """The bytes that *batch* completes; may be nothing.
+
+        Raises
+        ------
+        VOError
+            If a value does not fit its field.
+        """
+
+    @abstractmethod
+    def end(self, ending: Ending) -> Iterable[bytes]:
+        """The rest, in pieces.
+
+        Raises
+        ------
+        VOError
+            If the result failed and the format has no place to say so.
+        """
+
+    def close(self) -> None:
+        """Free what the encoder holds; called however the result ends."""
+        return
+
+
+EncoderOf = Callable[[Heading], Encoder]
+
+
+async def encoded(rows: Rows, encoder: Encoder) -> AsyncIterator[bytes]:
+    """Write *rows* while they arrive, a few thousand at a time.
+
+    Parameters
+    ----------
+    rows
+        Read to the end, not closed.
+    encoder
+        A fresh one; closed here.
+
+    Raises
+    ------
+    VOError
+        Where the format cannot tell a failure: the answer must be cut off.
+
+    Notes
+    -----
+    The beginning is given before the first batch is asked for. A `VOError` while reading is
+    told at the end; any other exception is a defect and cuts the result off.
+    """
+    try:
+        if beginning := await run_sync(encoder.begin):
+            yield beginning
+        ending = Ending("OK")
+        try:
+            async for batch in rows.batches():
+                for part in slices(batch, encoder.slice_rows):
+                    if piece := await run_sync(encoder.encode, part):
+                        yield piece
+            if rows.truncated:
+                ending = Ending("OVERFLOW")
+        except VOError as error:
+            ending = Ending("ERROR", str(error))
+        rest = iter(encoder.end(ending))
+        while (last := await run_sync(lambda: next(rest, None))) is not None:
+            yield last
+    finally:
+        encoder.close()

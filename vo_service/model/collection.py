@@ -1,0 +1,376 @@
+"""A collection: what an operator writes about one instrument, in one YAML or TOML file.
+
+It says where files lie, which of them are taken, how header keywords become ObsCore columns,
+and when a frame becomes public. `docs/collections.md` is the page for the one who writes it.
+Source: MISSION A1, A2, A9, E1-E4; ObsCore 1.1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from astropy import units
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from vo_service.errors import ConfigError
+from vo_service.model.expression import parse_expression
+from vo_service.model.obscore import OBSCORE
+from vo_service.model.release import Embargo, Release, Words, Written
+
+__all__ = [
+    "COLUMN_UNITS",
+    "PRODUCT_FIELDS",
+    "WCS_COLUMNS",
+    "Allowed",
+    "Collection",
+    "Rule",
+    "Source",
+    "load_collection",
+]
+
+_SIZE_LIMIT = 1_000_000
+
+#: Columns that the product or the server gives; a collection has no say in them.
+_NOT_MAPPED = ("obs_publisher_did", "access_url", "access_format", "access_estsize")
+
+#: Columns that a collection maps, in the order in which they are worked out, and their units.
+COLUMN_UNITS: Mapping[str, str | None] = {
+    column.name: column.unit for column in OBSCORE if column.name not in _NOT_MAPPED
+}
+
+PRODUCT_FIELDS = ("night", "proposal_id", "data_typ", "obs_mod", "observer", "object_name")
+
+#: Columns for which ``wcs`` may be written.
+WCS_COLUMNS = frozenset(
+    (
+        *("s_ra", "s_dec", "s_fov", "s_region", "s_xel1", "s_xel2", "t_min", "t_max", "t_xel"),
+        *("em_min", "em_max", "em_xel", "pol_states", "pol_xel"),
+    )
+)
+
+Scalar = str | int | float | bool | None
+
+
+def _expression(text: str) -> str:
+    parse_expression(text)
+    return text
+
+
+ExpressionText = Annotated[str, AfterValidator(_expression)]
+
+
+class Source(Written):
+    """One way to a value: exactly one of *constant*, *keyword*, *expression* and *wcs*.
+
+    *keyword* names one or more FITS keywords, the first that is there counts. *unit* is the
+    unit in which the value comes (to be converted to the column's); *values* translates
+    value by value; *default* stands for what is missing or not among *values*.
+    """
+
+    constant: Scalar = None
+    keyword: Words = ()
+    expression: ExpressionText | None = None
+    wcs: bool = False
+    unit: str | None = None
+    values: dict[str, Scalar] | None = None
+    default: Scalar = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ways = {"constant", "keyword", "expression", "wcs"} & self.model_fields_set
+        if len(ways) != 1:
+            raise ValueError("expected exactly one of constant, keyword, expression and wcs")
+        if ways <= {"constant", "wcs"} and {"unit", "values"} & self.model_fields_set:
+            raise ValueError("unit and values go with keyword or expression only")
+        return self
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a default was written, be it null."""
+        return "default" in self.model_fields_set
+
+
+def _sources(value: object) -> object:
+    """Short forms: ``wcs`` is the WCS, any other bare value a constant, a list alternatives."""
+    return [
+        item
+        if isinstance(item, dict | Source)
+        else ({"wcs": True} if item == "wcs" else {"constant": item})
+        for item in (value if isinstance(value, list | tuple) else [value])
+    ]
+
+
+#: Alternatives for one column: the first that gives a value counts.
+Sources = Annotated[tuple[Source, ...], BeforeValidator(_sources)]
+
+
+def _columns(mapping: dict[str, tuple[Source, ...]]) -> dict[str, tuple[Source, ...]]:
+    order = list(COLUMN_UNITS)
+    for name, sources in mapping.items():
+        if name not in COLUMN_UNITS:
+            raise ValueError(f"{name} is no column to be mapped; those are {', '.join(order)}")
+        for source in sources:
+            if source.wcs and name not in WCS_COLUMNS:
+                raise ValueError(f"{name}: the WCS says nothing of this column")
+            if name == "s_region" and not (source.wcs or source.constant == "circle"):
+                raise ValueError("s_region: expected wcs or circle")
+            _check_unit(name, source)
+            _check_names(name, source, {"filename", "path"} | set(order[: order.index(name)]))
+    return mapping
+
+
+def _check_unit(name: str, source: Source) -> None:
+    if source.unit is None:
+        return
+    try:
+        (1.0 * units.Unit(source.unit)).to(COLUMN_UNITS[name], units.spectral())
+    except (ValueError, TypeError) as error:
+        wanted = COLUMN_UNITS[name]
+        raise ValueError(
+            f"{name}.unit: expected a unit that converts to {wanted}, found {source.unit!r}"
+            if wanted
+            else f"{name}.unit: this column has no unit"
+        ) from error
+
+
+def _check_names(name: str, source: Source, known: set[str]) -> None:
+    if source.expression is None:
+        return
+    if unknown := sorted(parse_expression(source.expression).names - known):
+        raise ValueError(
+            f"{name}.expression: {unknown[0]} is not known here; a keyword is written"
+            f" {{{unknown[0].upper()}}}, and a column must stand before {name} in ObsCore"
+        )
+
+
+def _product(mapping: dict[str, tuple[Source, ...]]) -> dict[str, tuple[Source, ...]]:
+    for name, sources in mapping.items():
+        if name not in PRODUCT_FIELDS:
+            raise ValueError(f"{name} is not one of {', '.join(PRODUCT_FIELDS)}")
+        for source in sources:
+            if source.wcs or source.unit:
+                raise ValueError(f"{name}: neither wcs nor unit can be used here")
+            _check_names(name, source, {"filename", "path", *COLUMN_UNITS})
+    return mapping
+
+
+ColumnMap = Annotated[dict[str, Sources], AfterValidator(_columns)]
+ProductMap = Annotated[dict[str, Sources], AfterValidator(_product)]
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression ({error})") from error
+    return text
+
+
+class Allowed(Written):
+    """What a keyword's value may be: one of *values*, or all of it matching *pattern*."""
+
+    values: Words = ()
+    pattern: Annotated[str, AfterValidator(_pattern)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return {"values": value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if bool(self.values) == bool(self.pattern):
+            raise ValueError("expected a list of values, or pattern")
+        return self
+
+    def holds(self, value: object) -> bool:
+        """Whether *value*, as text, is allowed."""
+        if self.pattern is not None:
+            return re.fullmatch(self.pattern, str(value)) is not None
+        return str(value) in self.values
+
+    def __str__(self) -> str:
+        return f"the form {self.pattern}" if self.pattern else f"one of {', '.join(self.values)}"
+
+
+Position = Literal["required", "optional", "none"]
+
+
+class Rule(Written):
+    """What is different for the frames for which *when* is true; later rules win."""
+
+    name: str
+    when: ExpressionText
+    refuse: str | None = None
+    position: Position | None = None
+    require: Words = ()
+    allow: dict[str, Allowed] = Field(default_factory=dict)
+    obscore: ColumnMap = Field(default_factory=dict)
+    product: ProductMap = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _condition_reads_keywords(self) -> Self:
+        if unknown := sorted(parse_expression(self.when).names - {"filename", "path"}):
+            raise ValueError(f"when: {unknown[0]} is not known here; a keyword stands in braces")
+        return self
+
+
+class Files(Written):
+    """Shell patterns of names, and of paths below the root, to be taken or left."""
+
+    take: Words = ("*.fits", "*.fit", "*.fts", "*.fits.gz", "*.fit.gz", "*.fits.fz", "*.fz")
+    take_headers: Words = ("*.hdr", "*.head", "*.txt")
+    leave: Words = (".*", "*/.*")
+
+    def takes(self, path: PurePosixPath, *, headers_only: bool = False) -> bool:
+        """Whether a file at *path* (below its root) belongs to the collection."""
+        wanted = self.take_headers if headers_only else self.take
+        return _matches(path, wanted) and not _matches(path, self.leave)
+
+
+def _matches(path: PurePosixPath, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(path.name, p) or fnmatchcase(str(path), p) for p in patterns)
+
+
+class Collection(Written):
+    """Everything about one collection; the fields are explained in ``docs/collections.md``."""
+
+    name: str
+    title: str
+    description: str = ""
+    facility: str
+    instrument: str
+    did: str = "ivo://{authority}/{collection}?{path}"
+    roots: tuple[Path, ...] = ()
+    files: Files = Files()
+    utc_offset: float = 0.0
+    position: Position = "optional"
+    require: Words = ()
+    allow: dict[str, Allowed] = Field(default_factory=dict)
+    obscore: ColumnMap
+    product: ProductMap = Field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    release: Release
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+            raise ValueError("expected a lower-case letter, then letters, digits, - and _")
+        return name
+
+    @field_validator("did")
+    @classmethod
+    def _did_template(cls, did: str) -> str:
+        known = ("authority", "collection", "path")
+        try:
+            fields = [
+                field for _, field, _, _ in string.Formatter().parse(did) if field is not None
+            ]
+        except ValueError as error:
+            raise ValueError(f"expected a template ({error})") from error
+        if not did.startswith("ivo://") or "path" not in fields or not set(fields) <= set(known):
+            raise ValueError("expected ivo://... with {path}, and {authority} and {collection}")
+        return did
+
+    @field_validator("roots")
+    @classmethod
+    def _absolute_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        if relative := [str(root) for root in roots if not root.is_absolute()]:
+            raise ValueError(f"expected absolute directories, found {relative[0]}")
+        return roots
+
+    @field_validator("utc_offset")
+    @classmethod
+    def _clock(cls, offset: float) -> float:
+        if not -14.0 <= offset <= 14.0:
+            raise ValueError("expected hours ahead of UTC, -14 to 14")
+        return offset
+
+    @field_validator("obscore")
+    @classmethod
+    def _needed(cls, mapping: ColumnMap) -> ColumnMap:
+        if missing := [name for name in ("calib_level", "obs_id") if name not in mapping]:
+            raise ValueError(f"{missing[0]} must be mapped")
+        return mapping
+
+    def release_date(self, night: date | None, proposal_id: str | None) -> date | None:
+        """The first day on which everybody may read a frame.
+
+        Returns
+        -------
+        date or None
+            The night itself where nothing is held back, 1970-01-01 if such a frame has no
+            night; None where a frame without a night would be held back after it.
+        """
+        release: Embargo = self.release
+        for exception in self.release.exceptions:
+            if exception.holds(night, proposal_id):
+                release = exception
+                break
+        if night is None:
+            return date(1970, 1, 1) if release.days == 0 else None
+        return release.end(night)
+
+
+def load_collection(path: Path) -> Collection:
+    """Read one collection file.
+
+    Raises
+    ------
+    ConfigError
+        Names the file, the field, what was expected and what was found.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_SIZE_LIMIT + 1)
+        if len(content) > _SIZE_LIMIT:
+            raise ConfigError(f"{path}: larger than {_SIZE_LIMIT} bytes")
+        text = content.decode("utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # a date or a number that YAML took for one
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected fields such as name, title and obscore")
+    try:
+        return Collection.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(
+            "; ".join(f"{path}: {_sentence(fault)}" for fault in error.errors())
+        ) from error
+
+
+def _sentence(fault: Any) -> str:
+    """One mistake in words: field, expectation, finding."""
+    field = ".".join(str(part) for part in fault["loc"]) or "collection"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        return f"{field}: is missing"
+    if fault["type"] == "extra_forbidden":
+        return f"{field}: there is no such field"
+    if message.startswith("Input should be"):
+        message = "expected" + message.removeprefix("Input should be")
+    found = fault["input"]
+    if isinstance(found, str | int | float | bool | None) and "found" not in message:
+        message += f", found {json.dumps(found)[:80]}"
+    return f"{field}: {message}"

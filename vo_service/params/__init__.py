@@ -1,0 +1,1 @@
+"""String pairs of a request to typed values."""
