@@ -16,7 +16,7 @@ from vo_service.db.stream import render
 from vo_service.model.region import Point
 from vo_service.model.table import Catalog, Column, Field, Position, Schema, Table
 
-__all__ = ["CATALOG", "FRAMES", "REACH", "STARS", "Frame", "Sky", "load"]
+__all__ = ["CATALOG", "FRAMES", "REACH", "STARS", "TARGETS", "Frame", "Sky", "Target", "load"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,39 @@ def square(ra: float, dec: float, half: float = HALF) -> tuple[Point, ...]:
     return tuple(corners)
 
 
+@dataclass(frozen=True)
+class Target:
+    """A row of an upload; *ra* as users write it, *radius* in degrees, of any sign."""
+
+    id: int
+    ra: float
+    dec: float
+    radius: float
+
+
+def _targets() -> tuple[Target, ...]:
+    dice = random.Random(2)
+    near = [frame for frame in FRAMES if frame.ra is not None and frame.dec is not None]
+    places = [(15.0, 20.0)]
+    places += [
+        (
+            (f.ra or 0) + dice.uniform(-1, 1) / max(0.02, math.cos(math.radians(f.dec or 0))),
+            max(-90.0, min(90.0, (f.dec or 0) + dice.uniform(-1, 1))),
+        )
+        for f in dice.choices(near, k=120)
+    ]
+    places += [(dice.uniform(-1, 1), dice.uniform(-1.5, 1.5)) for _ in range(30)]
+    places += [(dice.uniform(359, 361), dice.uniform(-1.5, 1.5)) for _ in range(30)]
+    places += [
+        (dice.uniform(-20, 380), s * dice.uniform(88, 90)) for s in (-1, 1) for _ in "x" * 15
+    ]
+    places += [(0.0, 90.0), (0.0, -90.0), (360.0, 0.0), (-0.0, 0.0)]
+    sizes = [0.01, 3.0, 20.0, 91.0, 170.0, -1.0, 0.0, 0.5]
+    return tuple(Target(i, ra, dec, sizes[i % 8]) for i, (ra, dec) in enumerate(places))
+
+
 FRAMES = _frames()
+TARGETS = _targets()
 STARS = ((1, 10.0, 20.0, "V"), (2, 10.1, 20.0, "B"), (3, 200.0, -45.0, "V"), (4, None, None, None))
 
 
@@ -82,6 +114,21 @@ _FRAME_COLUMNS = (
     _column("outline", "char", xtype="adql:REGION", geometry="shape"),
     _column('"size"', "int"),
 )
+
+
+def _targets_table(name: str, relation: str, indexed: bool = False) -> Table:
+    return Table(
+        name=name,
+        relation=f"inner_schema.{relation}",
+        columns=(
+            _column("id", "int"),
+            _column("ra", "double", unit="deg"),
+            _column("dec", "double", unit="deg"),
+            _column("radius", "double", unit="deg"),
+        ),
+        position=Position(ra="ra", dec="dec", point="place") if indexed else None,
+    )
+
 
 CATALOG = Catalog(
     schemas=(
@@ -111,6 +158,12 @@ CATALOG = Catalog(
                     ),
                 ),
                 Table(
+                    name="test.broken",
+                    relation="inner_schema.broken",
+                    columns=(_column("told", "char", xtype="moc"),),
+                ),
+                _targets_table("test.targets", "targets", indexed=True),
+                Table(
                     name="test.coverage",
                     relation="inner_schema.coverage",
                     columns=(
@@ -128,6 +181,13 @@ CATALOG = Catalog(
                         _column('"Mixed Case"', "int"),
                     ),
                 ),
+            ),
+        ),
+        Schema(
+            name="TAP_UPLOAD",
+            tables=(
+                _targets_table("TAP_UPLOAD.targets", "targets", indexed=True),
+                _targets_table("TAP_UPLOAD.plain", "targets"),
             ),
         ),
         Schema(
@@ -157,6 +217,12 @@ CREATE TABLE inner_schema.stars (
     id int, lon float8, lat float8, band text, place spoint, disc scircle, samples float4[],
     span float8[]
 );
+CREATE TABLE inner_schema.targets (
+    id int, ra float8, dec float8, radius float8, place spoint
+);
+CREATE INDEX ON inner_schema.targets USING gist (place);
+CREATE TABLE inner_schema.broken (told text);
+INSERT INTO inner_schema.broken VALUES ('1/99');
 CREATE TABLE inner_schema.coverage (id int, cover smoc, told text);
 INSERT INTO inner_schema.coverage VALUES (1, '1/0', '1/0'), (2, '1/17', '1/17'), (3, NULL, NULL);
 CREATE TABLE inner_schema.bands (band text, wavelength float8, "Mixed Case" int);
@@ -199,6 +265,13 @@ def load(database: psycopg.Connection) -> None:
             "FROM (VALUES (%s::float8, %s::float8)) AS v(lon, lat)",
             [number, band, lon, lat],
         )
+    for target in TARGETS:
+        database.execute(
+            "INSERT INTO inner_schema.targets VALUES (%(id)s, %(ra)s, %(dec)s, %(radius)s, "
+            "spoint(radians(%(ra)s::float8), radians(%(dec)s::float8)))",
+            {name: getattr(target, name) for name in ("id", "ra", "dec", "radius")},
+        )
+    database.execute("INSERT INTO inner_schema.targets VALUES (%s)", [len(TARGETS)])
     database.execute("ANALYZE")
     database.commit()
 
@@ -232,8 +305,9 @@ class Sky:
     def field(self, query: str) -> Field:
         return self.translated(query).fields[0]
 
-    def plan(self, query: str) -> str:
-        text = "EXPLAIN " + render(self.translated(query).select)
+    def plan(self, query: str, analyse: bool = False) -> str:
+        how = "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) " if analyse else "EXPLAIN "
+        text = how + render(self.translated(query).select)
         with self.database.transaction():
             self.database.execute("SET LOCAL enable_seqscan = off")
             return "\n".join(row[0] for row in self.database.execute(text.encode()).fetchall())

@@ -124,6 +124,18 @@ async def test_a_polygon_that_pgsphere_cannot_hold_is_refused(uploads: Uploads) 
         await uploads.query("SELECT * FROM TAP_UPLOAD.t", content)
 
 
+def test_a_null_among_the_numbers_of_a_polygon_does_not_take_the_server_down(
+    settings: Settings,
+) -> None:
+    # pgSphere 1.1.1: its aggregate of points crashes the whole server on a NULL.
+    with psycopg.connect(conninfo(settings, Role.UPLOAD)) as connection:
+        for numbers in ("NULL", "NULL,NULL,NULL,NULL,NULL,NULL", "0,0,10,NULL,10,10", "0,0"):
+            row = connection.execute(
+                f"SELECT tap_upload.polygon(ARRAY[{numbers}]::float8[])".encode()
+            ).fetchone()
+            assert row == (None,)
+
+
 async def test_times_are_times(uploads: Uploads) -> None:
     content = b"t\n2020-01-01T00:00:00.25\n2021-01-01T00:00:00\n"
     fields, rows = await uploads.query(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
+import time
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from astropy.io.votable import parse
 from lxml import etree
@@ -129,6 +132,46 @@ def test_errors_are_votables_that_say_what_was_expected(
     [(value, text)] = status_of(response)
     assert value == "ERROR"
     assert said in text
+
+
+def crossed(times: int) -> str:
+    """A count over so many copies of tap_schema.columns, of some sixty rows each."""
+    tables = ", ".join(f"tap_schema.columns AS c{n}" for n in range(times))
+    return f"SELECT COUNT(*) AS n FROM {tables}"
+
+
+def test_a_query_that_cannot_end_in_time_is_refused_early_with_the_async_way(
+    http: httpx.Client,
+) -> None:
+    started = time.monotonic()
+    response = ask(http, crossed(7))
+    assert time.monotonic() - started < 10  # of a limit of 60
+    assert response.status_code == 400
+    [(value, text)] = status_of(response)
+    assert value == "ERROR"
+    assert re.search(r"expected to run for about \d.* days.* TAP async", text), text
+
+
+def test_a_client_that_leaves_takes_its_statement_with_it(
+    http: httpx.Client, archive: Archive
+) -> None:
+    def running() -> int:
+        with psycopg.connect(archive.settings.database_url or "") as admin:
+            row = admin.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND state = 'active' AND query LIKE 'COPY%'"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    # True of every row, which the planner cannot know: it expects few, and lets it run.
+    query = crossed(5) + " WHERE MOD(c0.column_index, 1) = 0 AND MOD(c1.column_index, 1) = 0"
+    with pytest.raises(httpx.ReadTimeout):
+        http.get("/sync", params={"LANG": "ADQL", "QUERY": query}, timeout=1.5)
+    gone_by = time.monotonic() + 1
+    while running():
+        assert time.monotonic() < gone_by
+        time.sleep(0.05)
 
 
 def test_a_body_that_is_too_large_or_of_another_type_is_refused(http: httpx.Client) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.web.conftest import Archive
 
-STAGES = "TMV TME TMS TMC CPV CAP AVV QGE QPO MDQ OBS EXA"
+#: All but LOC, which is about ivoa.obsplan: there is none here.
+STAGES = "TMV TME TMS TMC CPV CAP AVV QGE QPO QAS UWS MDQ OBS UPL EXA"
 
 #: ADQL 2.1 has its feature identifiers in lower case; taplint 3.4 knows ADQL 2.0's only.
 EXPLAINED = re.compile(r"W-CAP-CULF-\d+ Custom feature type")

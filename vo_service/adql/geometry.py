@@ -52,6 +52,7 @@ __all__ = [
     "distance",
     "kept",
     "once",
+    "opposite",
     "point",
     "polygon",
     "turned",
@@ -118,7 +119,7 @@ def circle_of(centre: Shape, radius: float | None, expression: Sql | None = None
     if radius is None:
         sql = func.scircle(centre.sql, func.radians(size))
     elif radius > 90.0:
-        sql = func.scircle(_opposite(centre.sql), _number(math.radians(180.0 - radius)))
+        sql = func.scircle(opposite(centre.sql), _number(math.radians(180.0 - radius)))
     else:
         sql = func.scircle(centre.sql, _number(math.radians(radius)))
     return Shape(
@@ -134,7 +135,8 @@ def circle_of(centre: Shape, radius: float | None, expression: Sql | None = None
     )
 
 
-def _opposite(place: Sql) -> Sql:
+def opposite(place: Sql) -> Sql:
+    """The point on the other side of the sphere."""
     return func.spoint(func.long(place) + _number(math.pi), -func.lat(place))
 
 
@@ -142,7 +144,7 @@ def kept(shape: Shape, sql: Sql, row: Row | None) -> Shape:
     """A geometry that a subquery computed, now its column *sql*."""
     if shape.kind == "circle" and shape.constant_radius is not None:
         radius, centre = shape.constant_radius, func.center(sql)
-        place = Shape(kind="point", sql=_opposite(centre) if shape.large else centre)
+        place = Shape(kind="point", sql=opposite(centre) if shape.large else centre)
         disc = circle_of(place, radius)
         return dataclasses.replace(disc, sql=sql, row=row, reach=shape.reach)
     return Shape(kind=shape.kind, sql=sql, row=row, reach=shape.reach)

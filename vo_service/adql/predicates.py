@@ -31,10 +31,10 @@ from sqlalchemy import (
 )
 
 from vo_service.adql import moc
-from vo_service.adql.geometry import angle, centroid, circle_of, computed_point, constant
+from vo_service.adql.geometry import angle, centroid, circle_of, computed_point, constant, opposite
 from vo_service.adql.moc import MAX_COVERAGE_ORDER, Moc
 from vo_service.adql.values import Shape, Sql, Test, Value, typed
-from vo_service.adql.windows import apart, box_around, row_windows
+from vo_service.adql.windows import apart, row_windows
 
 __all__ = ["as_number", "closer", "contains", "intersects"]
 
@@ -86,7 +86,7 @@ def closer(a: Shape, b: Shape, radius: Value, sign: str) -> Test | None:
         return _test(_COMPARE[sign](angle(a, b), _number(math.radians(known))), *bounds)
     size: Sql = cast(radius.sql, Double())
     holds = _COMPARE[sign](func.degrees(angle(a, b)), size)
-    return _test(holds, *_boxes(a, b, size), *_radius_windows(a, b, size))
+    return _test(holds, *_discs(a, b, size), *_radius_windows(a, b, size))
 
 
 def _within(place: Shape, disc: Shape) -> Test:
@@ -100,7 +100,7 @@ def _within(place: Shape, disc: Shape) -> Test:
         windows = _radius_windows(place, centre, disc.radius)
         # pgSphere has no circle for every radius that a row may have.
         holds = angle(place, centre) <= func.radians(disc.radius) + _number(1e-9)
-        return _test(holds, *_boxes(place, centre, disc.radius), *windows)
+        return _test(holds, *_discs(place, centre, disc.radius), *windows)
     if disc.large:
         return _test(angle(place, centre) <= _number(math.radians(radius)), *windows)
     ways = [place.sql.bool_op("<@")(disc.sql)]
@@ -113,13 +113,26 @@ def _within(place: Shape, disc: Shape) -> Test:
     return _test(ways[0], *ways[1:], *windows)
 
 
-def _boxes(a: Shape, b: Shape, radius: Sql) -> list[Sql]:
+def _discs(a: Shape, b: Shape, radius: Sql) -> list[Sql]:
     """What an index on either point can use for a radius that differs from row to row."""
     return [
-        place.sql.bool_op("<@")(box_around(centre, radius))
+        _disc(place, centre, radius)
         for place, centre in ((a, b), (b, a))
         if place.row is not None and apart(place.sql, centre.sql, radius)
     ]
+
+
+def _disc(place: Shape, centre: Shape, radius: Sql) -> Sql:
+    """A circle of any radius as two of pgSphere's: up to 90 degrees, and the rest of the sky.
+
+    The second one is a mere point for a radius that needs no more than the first.
+    """
+    size = func.least(func.greatest(radius, _number(0.0)), _number(90.0))
+    rest = case((radius > _number(90.0), _number(math.pi / 2)), else_=_number(0.0))
+    return or_(
+        place.sql.bool_op("<@")(func.scircle(centre.sql, func.radians(size))),
+        place.sql.bool_op("<@")(func.scircle(opposite(centre.sql), rest)),
+    )
 
 
 def _radius_windows(a: Shape, b: Shape, radius: Sql) -> list[Sql]:
@@ -210,21 +223,20 @@ def _moc_contains(a: Shape, b: Shape) -> Test:
     if a.kind == "point":
         inside = moc.cell(literal(29, Integer()), a.sql)
     else:
-        inside = a.sql if a.kind == "moc" else _cells(a, b)
+        inside = a.sql if a.kind == "moc" else _cells(a)
     return _test(inside.bool_op("<@")(b.sql), *_moc_bounds(a, b))
 
 
 def _moc_intersects(a: Shape, b: Shape) -> Test:
     if a.kind == "moc":
         a, b = b, a
-    cells = a.sql if a.kind == "moc" else _cells(a, b)
+    cells = a.sql if a.kind == "moc" else _cells(a)
     return _test(cells.bool_op("&&")(b.sql), *_moc_bounds(a, b))
 
 
-def _cells(shape: Shape, other: Shape) -> Sql:
-    """A geometry in the cells of a MOC that it is compared with, not finer than these."""
-    order = other.region.order if isinstance(other.region, Moc) else MAX_COVERAGE_ORDER
-    return moc.coverage(min(order, MAX_COVERAGE_ORDER), shape).sql
+def _cells(shape: Shape) -> Sql:
+    """A geometry in cells of 51 arcsec: with these, and not exactly, it is compared to a MOC."""
+    return moc.coverage(MAX_COVERAGE_ORDER, shape).sql
 
 
 def _moc_bounds(shape: Shape, other: Shape) -> list[Sql]:

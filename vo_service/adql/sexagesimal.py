@@ -38,9 +38,10 @@ def to_degrees(text: Sql, hours: bool) -> ScalarSelect[float]:
         for pattern in (_HOURS if hours else _DEGREES)
     )
     parts: Sql = once(found=func.coalesce(*forms, type_=ARRAY(Text()))).c.found
-    weights = ((2, 1.0), (3, 1 / 60), (4, 1 / 3600))
-    whole, minutes, seconds = (cast(parts[i], Double()) * literal(w, Double()) for i, w in weights)
+    size: Sql = cast(parts[2], Double())
+    size += cast(parts[3], Double()) / literal(60.0, Double())
+    size += cast(parts[4], Double()) / literal(3600.0, Double())
     # Of -00:15:00 the sign stands on a zero, so it is read as text.
     sign = case((parts[1] == "-", literal(-1.0, Double())), else_=literal(1.0, Double()))
     scale: Sql = literal(15.0 if hours else 1.0, Double())
-    return select(sign * scale * (whole + minutes + seconds)).scalar_subquery()
+    return select(sign * scale * size).scalar_subquery()

@@ -13,12 +13,11 @@ from sqlalchemy import Double, and_, case, func, literal, or_
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import ColumnClause, FromClause
 
-from vo_service.adql.geometry import coordinates
 from vo_service.adql.moc import Moc
 from vo_service.adql.values import Row, Shape, Sql
 from vo_service.model.region import ra_windows
 
-__all__ = ["EPSILON", "apart", "box_around", "row_windows"]
+__all__ = ["EPSILON", "apart", "row_windows"]
 
 #: What pgSphere takes for equal; bounds must not be narrower than its operators.
 EPSILON = math.degrees(1e-9)
@@ -112,20 +111,3 @@ def _half_width(lat: Sql, radius: Sql) -> Sql:
     sine = func.sin(func.radians(radius)) / func.cos(func.radians(lat))
     half = func.degrees(func.asin(func.least(_number(1.0), sine))) + _number(_SLACK)
     return case((near_pole, _number(360.0)), else_=half)
-
-
-def box_around(centre: Shape, radius: Sql) -> Sql:
-    """A pgSphere box that holds a circle of any radius, which pgSphere's own circles cannot.
-
-    A box without width means all longitudes.
-    """
-    lon, lat = coordinates(centre)[:2] if centre.row else _degrees(centre)
-    size = func.greatest(radius, _number(0.0)) + _number(_SLACK)
-    half = _half_width(lat, size)
-    whole = half >= _number(180.0)
-    west, east = (
-        case((whole, _number(0.0)), else_=func.radians(edge)) for edge in (lon - half, lon + half)
-    )
-    south = func.radians(func.greatest(lat - size, _number(-90.0)))
-    north = func.radians(func.least(lat + size, _number(90.0)))
-    return func.sbox(func.spoint(west, south), func.spoint(east, north))

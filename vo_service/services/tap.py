@@ -18,6 +18,7 @@ from vo_service.errors import UsageError
 from vo_service.model.table import Catalog, Rows
 from vo_service.params.tap import TapQuery
 from vo_service.services.catalog import CatalogCache
+from vo_service.services.patience import Patience
 from vo_service.services.uploads import Part, UploadService
 
 __all__ = ["TapService"]
@@ -25,11 +26,12 @@ __all__ = ["TapService"]
 
 @dataclass(frozen=True, slots=True)
 class TapService:
-    """Reads what is published, as the reader role."""
+    """Reads what is published, as the reader role; with *patience*, refuses what takes too long."""
 
     reader: Reader
     catalogs: CatalogCache
     uploads: UploadService | None = None
+    patience: Patience | None = None
 
     async def catalog(self) -> Catalog:
         """What may be queried now."""
@@ -78,7 +80,8 @@ class TapService:
         if request.maxrec == 0:
             # Metadata only: an overflow by definition (DALI 1.1, "MAXREC").
             return Rows(fields=wanted.fields, source=_nothing(), truncated=True)
-        return await self.reader.rows(wanted.select, wanted.fields, request.maxrec)
+        work = self.reader.rows(wanted.select, wanted.fields, request.maxrec)
+        return await (self.patience.wait(wanted.select, work) if self.patience else work)
 
     async def available(self) -> None:
         """Ask the database a question that needs it to work.

@@ -20,6 +20,7 @@ from vo_service.services.catalog import CatalogCache
 from vo_service.services.estimates import Estimator
 from vo_service.services.files import FileService
 from vo_service.services.jobs import JobService
+from vo_service.services.patience import Patience
 from vo_service.services.tap import TapService
 from vo_service.services.uploads import UploadService
 from vo_service.settings import Settings
@@ -76,7 +77,8 @@ def create_app(
         engine.dispose()
 
     catalogs = CatalogCache(engine, settings.sync_limit_s)
-    tap = TapService(reader, catalogs, uploads)
+    patience = Patience(files, settings.sync_limit_s, settings.cost_per_s)
+    tap = TapService(reader, catalogs, uploads, patience)
     estimator = Estimator(settings, files, catalogs)
     return Starlette(
         routes=[

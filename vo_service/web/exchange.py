@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vo_service.errors import TooLargeError, UsageError
 from vo_service.model.table import Rows
+from vo_service.services.race import unless
 
 __all__ = ["LimitBody", "TableResponse", "request_pairs", "while_connected"]
 
@@ -73,23 +74,12 @@ async def while_connected(receive: Receive, work: Awaitable[_T]) -> _T:
     ClientDisconnect
         If the client left: there is nobody to answer.
     """
-    outcome: list[_T] = []
-    failure: list[Exception] = []
-    async with anyio.create_task_group() as group:
 
-        async def listen() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            group.cancel_scope.cancel()
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
-        group.start_soon(listen)
-        try:
-            outcome.append(await work)
-        except Exception as error:  # raised below: a group would wrap it
-            failure.append(error)
-        group.cancel_scope.cancel()
-    if failure:
-        raise failure[0]
+    outcome = await unless(gone(), work)
     if not outcome:
         raise ClientDisconnect
     return outcome[0]
