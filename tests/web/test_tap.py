@@ -149,7 +149,7 @@ def test_a_query_that_cannot_end_in_time_is_refused_early_with_the_async_way(
     assert response.status_code == 400
     [(value, text)] = status_of(response)
     assert value == "ERROR"
-    assert re.search(r"expected to run for about \d.* days.* TAP async", text), text
+    assert re.search(r"expected to run for about \d.* days.*TAP async", text), text
 
 
 def test_a_client_that_leaves_takes_its_statement_with_it(

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vo_service.db.roles import ADMIN, Role
 from vo_service.errors import ConfigError, TransientError
 
 __all__ = ["MINIMUM_VERSION", "Cluster", "ClusterStatus", "memory_settings"]
@@ -31,9 +32,6 @@ _SOCKET_LIMIT = 107 - len("/.s.PGSQL.5432")
 
 _START_LIMIT_S = 120
 _MIB = 1024 * 1024
-
-#: Logins of the cluster: the administrator, and the roles of `vo_service.db.connect`.
-_ROLES = ("vo_admin", "vo_owner", "vo_writer", "vo_reader", "vo_jobs", "vo_upload")
 
 #: Log lines after which another try is worth it: the children of a postmaster that was
 #: killed hold its shared memory until they notice.
@@ -98,7 +96,7 @@ class Cluster:
             self._run(
                 self._program("initdb"),
                 f"--pgdata={self.data}",
-                "--username=vo_admin",
+                f"--username={ADMIN}",
                 "--encoding=UTF8",
                 "--locale=C.UTF-8",
                 "--data-checksums",
@@ -192,7 +190,7 @@ class Cluster:
     def _let_in(self) -> bool:
         """Write who may take which role; True if that changed anything."""
         people = {pwd.getpwuid(os.geteuid()).pw_name, self._owner().pw_name}
-        lines = (f"vo {person} {role}\n" for person in sorted(people) for role in _ROLES)
+        lines = (f"vo {person} {role}\n" for person in sorted(people) for role in (ADMIN, *Role))
         texts = {"pg_hba.conf": "local all all peer map=vo\n", "pg_ident.conf": "".join(lines)}
         changed = {n: t for n, t in texts.items() if (self.data / n).read_text("utf-8") != t}
         for name, text in changed.items():

@@ -1,22 +1,17 @@
 """Who connects to PostgreSQL, and how: one connection string for each role.
 
-Least privilege from the start: *owner* migrates, *writer* ingests and releases, *reader*
-may only read published tables and is the one that runs whatever came from outside, *jobs*
-keeps the table of asynchronous jobs and reaches nothing else, *upload* makes the tables that
-clients upload, in a schema of their own. The private cluster gives each role its own login
-over the Unix socket; with a `database_url` the login is the operator's and the role is taken
-on at connection (``-c role=...``).
+The private cluster gives each role its own login over the Unix socket; with a `database_url`
+the login is the operator's and the role is taken on at connection (``-c role=...``).
 """
 
 from __future__ import annotations
-
-from enum import StrEnum
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine, NullPool, create_engine
 
 from vo_service.db.cluster import Cluster
+from vo_service.db.roles import ADMIN, Role
 from vo_service.settings import Settings
 
 __all__ = [
@@ -31,16 +26,6 @@ __all__ = [
 
 #: Name of the database in the private cluster.
 DATABASE = "vo"
-
-
-class Role(StrEnum):
-    """Database roles of ours."""
-
-    OWNER = "vo_owner"
-    WRITER = "vo_writer"
-    READER = "vo_reader"
-    JOBS = "vo_jobs"
-    UPLOAD = "vo_upload"
 
 
 def private_cluster(settings: Settings) -> Cluster | None:
@@ -68,7 +53,7 @@ def conninfo(settings: Settings, role: Role, **parameters: str | float) -> str:
 def admin_conninfo(settings: Settings, database: str | None = None) -> str:
     """A connection string for set-up: may create roles, databases and extensions."""
     if settings.database_url is None:
-        return _local(settings, database or "postgres", "vo_admin", {})
+        return _local(settings, database or "postgres", ADMIN, {})
     return settings.database_url
 
 
