@@ -169,9 +169,8 @@ def test_run_time_skips_partitions(sky: Sky, condition: str) -> None:
     query = f"SELECT t.id, f.id FROM tap_upload.targets t JOIN test.frames f ON {condition} WHERE t.id = 0"
     assert TARGETS[0].ra == 15
     plan = sky.plan(query, analyse=True)
-    scans = re.findall(r"on (frames_\w+) .*?(never executed|actual)", plan)
+    scans = re.findall(r"on (frames_[0-9a-z]+)\w* .*?(never executed|actual)", plan)
     assert scans
-    # A bitmap's inner nodes are not named here, its heap scan is.
     assert {name for name, state in scans if state == "actual"} == {"frames_010"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import FK5, BarycentricMeanEcliptic, FK4NoETerms, SkyCoord
 from astropy.time import Time
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.adql.sky import FRAMES, STARS, Sky
@@ -122,6 +122,9 @@ def test_function_has_value(sky: Sky, expression: str, value: Any) -> None:
 
 @SOME
 @given(lon=longitudes, lat=latitudes, order=st.integers(0, 29))
+@example(lon=0.0, lat=90.0, order=1)
+@example(lon=100.0, lat=-90.0, order=29)
+@example(lon=270.0, lat=60.0, order=3)
 def test_healpix_agrees_with_healpy(sky: Sky, lon: float, lat: float, order: int) -> None:
     index = int(healpy.ang2pix(2**order, lon, lat, nest=True, lonlat=True))
     found = sky.value(f"ivo_healpix_index({order}, {lon!r}, {lat!r})")
@@ -268,6 +271,7 @@ MISTAKES = [
     ("ivo_to_jd(5)", "expected a timestamp"),
     ("ivo_hasword(1, 'a')", "expected a string"),
     ("ivo_interval_has(1, 2)", "an interval"),
+    ("ivo_histogram(5, 0, 10, 3)", "with a column in it"),
     ("ivo_histogram(wavelength, 5, 1, 3)", "lower < upper"),
     ("ivo_histogram(wavelength, 0, 1, 0)", "1 to 10000 bins"),
     ("ivo_histogram(wavelength, 0, 1, 2.5)", "a whole number of bins"),

@@ -163,6 +163,9 @@ class Expressions:
     def _(self, node: n.Call, context: Context) -> Value:
         if is_aggregate(node):
             context = _inside(node, context)
+            if not any(isinstance(part, n.ColumnName) for part in n.walk(node)):
+                # Of constants, SQL would not know which query's rows are meant.
+                raise _error(node.at, f"{node.name}: expected an expression with a column in it")
         values = tuple(self.value(argument, context) for argument in node.arguments)
         return _function(node)(Arguments(node.name, values, node.at))
 

@@ -160,13 +160,17 @@ def cell(order: Sql, place: Sql) -> Sql:
 def _inside(place: Sql) -> Sql:
     """An spoint moved by half a milli-arcsec where pgSphere 1.1 would find a wrong cell.
 
-    It errs by a quarter of the sky exactly at longitudes 0, 90, 180 and 270.
+    It errs by a quarter of the sky exactly at longitudes 0, 90, 180 and 270, and at the poles.
     """
     given = place if isinstance(place, ColumnClause) else once(place=place).c.place
     lon = func.long(given)
     from_edge = func.abs(lon - _QUARTER * func.round(lon / _QUARTER))
-    moved = func.spoint(lon + literal(2 * _NEAR, Double()), func.lat(given))
-    sql = case((from_edge < literal(_NEAR, Double()), moved), else_=given)
+    near, lat = literal(_NEAR, Double()), func.lat(given)
+    moved = func.spoint(lon + 2 * near, lat)
+    # At a pole every longitude is right, and half a radian is far from all edges.
+    beside = func.spoint(literal(0.5, Double()), lat - func.sign(lat) * 2 * near)
+    at_pole = func.abs(lat) > literal(math.pi / 2, Double()) - near
+    sql = case((at_pole, beside), (from_edge < near, moved), else_=given)
     return sql if given is place else select(sql).scalar_subquery()
 
 

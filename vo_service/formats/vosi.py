@@ -26,6 +26,7 @@ __all__ = [
     "Limit",
     "availability",
     "capabilities",
+    "service_capabilities",
     "table_document",
     "tableset",
 ]
@@ -92,16 +93,32 @@ def capabilities(caps: CapabilitiesInfo) -> bytes:
     """The VOSI capabilities document of a TAP service."""
     root = _root(_CAPABILITIES, "capabilities")
     _add_tap(root, caps)
-    for standard, path in (
-        (f"{_STD}/VOSI#capabilities", "capabilities"),
-        (f"{_STD}/VOSI#availability", "availability"),
-        (f"{_STD}/VOSI#tables-1.1", "tables"),
-    ):
-        capability = add(root, "capability", standardID=standard)
-        _add_interface(capability, "vs:ParamHTTP", f"{caps.base_url}/{path}", "full")
+    _add_vosi(root, caps.base_url, "capabilities", "availability", "tables-1.1")
     if caps.examples:
         capability = add(root, "capability", standardID=f"{_STD}/DALI#examples")
         _add_interface(capability, "vr:WebBrowser", f"{caps.base_url}/examples", "full")
+    return document(root)
+
+
+def service_capabilities(
+    base_url: str, standard_id: str, access_url: str, result_type: str
+) -> bytes:
+    """The VOSI capabilities document of a service that a standard describes wholly.
+
+    Parameters
+    ----------
+    base_url
+        Of the VOSI endpoints, without a slash at the end.
+    standard_id, access_url, result_type
+        What the service is, where it is, and the media type of its answers.
+    """
+    root = _root(_CAPABILITIES, "capabilities")
+    capability = add(root, "capability", standardID=standard_id)
+    interface = _add_interface(capability, "vs:ParamHTTP", access_url, "base", role="std")
+    for method in ("GET", "POST"):
+        add(interface, "queryType", method)
+    add(interface, "resultType", result_type)
+    _add_vosi(root, base_url, "capabilities", "availability")
     return document(root)
 
 
@@ -160,9 +177,18 @@ def _root(namespace: str, name: str) -> etree._Element:
 
 def _add_interface(
     capability: etree._Element, kind: str, url: str, use: str, **attributes: str
-) -> None:
+) -> etree._Element:
     interface = add(capability, "interface", **{_TYPE: kind}, **attributes)
     add(interface, "accessURL", url, use=use)
+    return interface
+
+
+def _add_vosi(root: etree._Element, base_url: str, *standards: str) -> None:
+    """Capabilities of VOSI; a standard's name without its version is its endpoint's."""
+    for standard in standards:
+        capability = add(root, "capability", standardID=f"{_STD}/VOSI#{standard}")
+        url = f"{base_url}/{standard.partition('-')[0]}"
+        _add_interface(capability, "vs:ParamHTTP", url, "full")
 
 
 def _add_tap(root: etree._Element, caps: CapabilitiesInfo) -> None:

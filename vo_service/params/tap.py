@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vo_service.errors import MultiValuedError, UsageError
 from vo_service.params.upload import UploadSpec, parse_uploads
 
-__all__ = ["LANGUAGES", "Pairs", "TapQuery", "parse_tap_query"]
+__all__ = ["LANGUAGES", "Pairs", "TapQuery", "parse_maxrec", "parse_tap_query"]
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -80,7 +80,7 @@ def parse_tap_query(
     # FORMAT is TAP 1.0's name; where both are given the newer one counts.
     return TapQuery(
         query=query,
-        maxrec=min(_maxrec(given.get("MAXREC"), maxrec_default), maxrec_limit),
+        maxrec=min(parse_maxrec(given.get("MAXREC"), maxrec_default), maxrec_limit),
         response_format=given.get("RESPONSEFORMAT") or given.get("FORMAT"),
         run_id=run_id,
         uploads=parse_uploads(pairs, uploads_limit),
@@ -99,7 +99,14 @@ def _single(pairs: Pairs) -> Mapping[str, str]:
     return given
 
 
-def _maxrec(text: str | None, default: int) -> int:
+def parse_maxrec(text: str | None, default: int) -> int:
+    """MAXREC as a number, *default* where it is absent.
+
+    Raises
+    ------
+    UsageError
+        If it is no whole number, 0 or larger.
+    """
     if text is None or not text.strip():
         return default
     digits = text.strip()

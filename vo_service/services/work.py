@@ -28,6 +28,7 @@ from vo_service.formats.output import output_format
 from vo_service.model.job import Failure, Job, Lane, Result
 from vo_service.model.table import Rows
 from vo_service.params.tap import TapQuery, parse_tap_query
+from vo_service.services.datalink import links_descriptors
 from vo_service.services.jobs import part_file, result_file
 from vo_service.services.origin import query_origin
 from vo_service.services.tap import TapService
@@ -190,7 +191,8 @@ class QueryRunner:
         rows = await self._service.query(wanted, parts)
         try:
             watched = _Watched(rows, progress)
-            content = written.write(watched.rows, query_origin(settings, wanted))
+            services = links_descriptors(settings, rows.fields)
+            content = written.write(watched.rows, query_origin(settings, wanted), services)
             await self._write(self._draft(job), content, progress)
         finally:
             with anyio.CancelScope(shield=True):

@@ -17,6 +17,7 @@ from vo_service.db.connect import Role, conninfo, engine_at
 from vo_service.db.notices import Notices
 from vo_service.db.stream import Reader
 from vo_service.services.catalog import CatalogCache
+from vo_service.services.datalink import LinkService
 from vo_service.services.estimates import Estimator
 from vo_service.services.files import FileService
 from vo_service.services.jobs import JobService
@@ -25,6 +26,7 @@ from vo_service.services.tap import TapService
 from vo_service.services.uploads import UploadService
 from vo_service.settings import Settings
 from vo_service.web.data import data_app
+from vo_service.web.datalink import datalink_app
 from vo_service.web.exchange import LimitBody
 from vo_service.web.pages import home_page
 from vo_service.web.tap import tap_app
@@ -84,6 +86,7 @@ def create_app(
         routes=[
             Route("/", home_page(settings)),
             Mount("/tap", tap_app(settings, tap, JobService(settings, jobs, notices, estimator))),
+            Mount("/datalink", datalink_app(settings, LinkService(reader))),
             Mount("/data", data_app(settings, FileService(files))),
         ],
         middleware=[

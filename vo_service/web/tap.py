@@ -18,6 +18,7 @@ from vo_service.errors import NotFoundError, VOError
 from vo_service.formats.output import output_format
 from vo_service.formats.votable import error_votable
 from vo_service.params.tap import parse_tap_query
+from vo_service.services.datalink import links_descriptors
 from vo_service.services.jobs import JobService
 from vo_service.services.origin import query_origin
 from vo_service.services.tap import TapService
@@ -51,7 +52,8 @@ def tap_app(settings: Settings, service: TapService, jobs: JobService) -> Starle
             )
             written, media_type = output_format(wanted.response_format)
             rows = await while_connected(request.receive, service.query(wanted, parts))
-        body = written.write(rows, query_origin(settings, wanted))
+        services = links_descriptors(settings, rows.fields)
+        body = written.write(rows, query_origin(settings, wanted), services)
         response = TableResponse(rows, body, media_type)
         response.headers["Content-Disposition"] = written.disposition
         response.headers["X-Content-Type-Options"] = "nosniff"  # text stays text in a browser
