@@ -103,7 +103,8 @@ class Expressions:
         plain = self._value(node, dataclasses.replace(context, keys=None))
         for key in context.keys or ():
             if plain.sql.compare(key.sql, compare_keys=False):
-                return dataclasses.replace(plain, row=None, axis=None)
+                # The very same expression: PostgreSQL compares names inside of it as well.
+                return dataclasses.replace(key, row=None, axis=None)
         return None
 
     @singledispatchmethod

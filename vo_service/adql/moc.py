@@ -165,7 +165,8 @@ def _inside(place: Sql) -> Sql:
     given = place if isinstance(place, ColumnClause) else once(place=place).c.place
     lon = func.long(given)
     from_edge = func.abs(lon - _QUARTER * func.round(lon / _QUARTER))
-    near, lat = literal(_NEAR, Double()), func.lat(given)
+    near: Sql = literal(_NEAR, Double())
+    lat = func.lat(given)
     moved = func.spoint(lon + 2 * near, lat)
     # At a pole every longitude is right, and half a radian is far from all edges.
     beside = func.spoint(literal(0.5, Double()), lat - func.sign(lat) * 2 * near)
