@@ -15,12 +15,19 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from vo_service.db.cluster import Cluster
 
 _MEMORY = 1024**3
+
+# The same examples every time: a red run is then a change of ours. HYPOTHESIS_PROFILE=search
+# looks for new ones.
+hypothesis_settings.register_profile("fixed", derandomize=True)
+hypothesis_settings.register_profile("search")
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 @pytest.fixture(scope="session")

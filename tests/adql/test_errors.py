@@ -193,6 +193,19 @@ def test_what_the_limits_allow_runs(sky: Sky, query: str) -> None:
     assert len(sky.rows(query)) in (1, 3, 4)
 
 
+def test_nested_subqueries_in_group_by_take_no_time() -> None:
+    """SQLAlchemy's own comparison took four times longer with each level."""
+    value = "lon"
+    for _ in range(9):
+        value = f"ivo_healpix_index(3, POINT({value}, 1))"
+    start = time.monotonic()
+    translate(
+        f"SELECT {value}, COUNT(*) FROM test.stars GROUP BY {value} ORDER BY {value}", CATALOG
+    )
+    translate(f"SELECT DISTINCT {value} FROM test.stars ORDER BY {value}", CATALOG)
+    assert time.monotonic() - start < 5
+
+
 _WORDS = st.sampled_from(
     [
         *sorted(RESERVED), *["id", "band", "ra", "dec", "test", ".", "stars", "frames", "bands", "(", ")", ",", "*", "+", "-", "/", "||", "=", "<>", "<", ">=", ";"],

@@ -37,6 +37,7 @@ REFUSALS = ("21", "22", "54", "57014", "XX000")
 
 #: Every function that may appear in SQL, and words that stand before a bracket.
 _WORDS = """
+array_positions cardinality
     abs acos area array_agg array asin atan atan2 avg cast ceil center
     centre_of_healpix_nest coalesce cos cot count degrees exp floor format generate_series
     gnomonic_inv greatest healpix_nest lat least length ln log long lower max min mod npoints nullif

@@ -23,7 +23,7 @@ from vo_service.adql import nodes as n
 from vo_service.adql.arithmetic import computed
 from vo_service.adql.calls import Arguments, Function
 from vo_service.adql.functions import FUNCTIONS
-from vo_service.adql.scope import Label, Scope, nearest
+from vo_service.adql.scope import Label, Scope, nearest, same
 from vo_service.adql.udf import USER_FUNCTIONS, is_aggregate
 from vo_service.adql.values import (
     NUMBERS,
@@ -58,14 +58,15 @@ _MIRROR = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 class Context:
     """Where an expression stands.
 
-    *clause* is its name in messages, *keys* the GROUP BY values of a grouped query (None in
-    any other), *aggregates* whether COUNT and the like may stand here. *positive* tells that
-    only rows for which the condition is true matter, so that implied bounds may be added.
+    *clause* is its name in messages, *keys* are the GROUP BY expressions of a grouped query with
+    their values (None in any other), *aggregates* whether COUNT and the like may stand here.
+    *positive* tells that only rows for which the condition is true matter, so that implied
+    bounds may be added.
     """
 
     scope: Scope
     clause: str
-    keys: tuple[Value, ...] | None = None
+    keys: tuple[tuple[n.Node, Value], ...] | None = None
     aggregates: bool = False
     positive: bool = True
 
@@ -100,9 +101,8 @@ class Expressions:
         """The GROUP BY value that *node* is, with no row behind it any more."""
         if any(is_aggregate(part) for part in n.walk(node)):
             return None
-        plain = self._value(node, dataclasses.replace(context, keys=None))
-        for key in context.keys or ():
-            if plain.sql.compare(key.sql, compare_keys=False):
+        for written, key in context.keys or ():
+            if same(node, written, context.scope):
                 # The very same expression: PostgreSQL compares names inside of it as well.
                 return dataclasses.replace(key, row=None, axis=None)
         return None

@@ -26,7 +26,7 @@ from vo_service.adql.relations import (
     relation_source,
     sql_names,
 )
-from vo_service.adql.scope import Label, Named, Scope, Source
+from vo_service.adql.scope import Label, Named, Scope, Source, same
 from vo_service.adql.udf import is_aggregate
 from vo_service.adql.values import Sql, Value, described
 from vo_service.adql.words import RESERVED
@@ -131,7 +131,7 @@ class Queries:
         scope = Scope(sources=(source,), columns=source.columns)
         context = Context(scope=scope, clause="ORDER BY")
         statement = select(*(c.label(c.name) for c in source.clause.c))
-        terms = [self._order(sort, source.columns, context, ()) for sort in node.order]
+        terms = [self._order(sort, source.columns, context, []) for sort in node.order]
         statement = statement.order_by(*terms).offset(node.offset).limit(limit)
         return Relation(statement, relation.columns, relation.names)
 
@@ -146,9 +146,9 @@ class Queries:
             statement = statement.where(self._expressions.condition(node.where, where))
         keys = self._keys(node, query, scope)
         context = Context(scope=scope, clause="SELECT", keys=keys, aggregates=True)
-        columns = self._columns(node, context)
+        columns, written = self._columns(node, context)
         if node.groups:
-            statement = statement.group_by(*(key.sql for key in keys or ()))
+            statement = statement.group_by(*(key.sql for _, key in keys or ()))
         if node.having is not None:
             having = dataclasses.replace(context, clause="HAVING")
             statement = statement.having(self._expressions.condition(node.having, having))
@@ -160,7 +160,7 @@ class Queries:
         hidden = hidden_columns(outputs, names) if carries else []
         statement = statement.add_columns(*labels, *hidden)
         order = dataclasses.replace(context, clause="ORDER BY")
-        chosen = labels if node.distinct else None
+        chosen = list(zip(written, labels, strict=True)) if node.distinct else []
         terms = [self._order(sort, columns, order, chosen) for sort in query.order]
         if node.distinct:
             statement = statement.distinct()
@@ -168,8 +168,10 @@ class Queries:
         statement = statement.order_by(*terms).offset(query.offset).limit(top)
         return Relation(statement, outputs, names)
 
-    def _keys(self, node: n.Select, query: n.Query, scope: Scope) -> tuple[Value, ...] | None:
-        """The values of GROUP BY; None for a query that does not group."""
+    def _keys(
+        self, node: n.Select, query: n.Query, scope: Scope
+    ) -> tuple[tuple[n.Node, Value], ...] | None:
+        """The expressions of GROUP BY and their values; None for a query that does not group."""
         parts = [*node.items, *((node.having,) if node.having else ()), *query.order]
         if not node.groups:
             grouped = node.having or any(
@@ -177,27 +179,33 @@ class Queries:
             )
             return () if grouped else None
         context = Context(scope=scope, clause="GROUP BY")
-        keys = [self._expressions.value(_unaliased(g, node, scope), context) for g in node.groups]
-        for key, group in zip(keys, node.groups, strict=True):
+        groups = [_unaliased(group, node, scope) for group in node.groups]
+        keys = [(group, self._expressions.value(group, context)) for group in groups]
+        for (_, key), group in zip(keys, node.groups, strict=True):
             if key.kind in ("shape", "array"):
                 raise _error(group.at, f"cannot group by {described(key)}")
         return tuple(keys)
 
-    def _columns(self, node: n.Select, context: Context) -> tuple[Named, ...]:
-        """The select list, ``*`` written out."""
+    def _columns(
+        self, node: n.Select, context: Context
+    ) -> tuple[tuple[Named, ...], list[n.Node | None]]:
+        """The select list, ``*`` written out, and what was written for each column but these."""
         found: list[Named] = []
+        written: list[n.Node | None] = []
         for item in node.items:
             if isinstance(item, n.Item):
                 found.append(self._column(item, context, len(found) + 1))
+                written.append(item.value)
                 continue
             scope = context.scope
             columns = scope.columns_of(item.qualifier) if item.qualifier else scope.columns
             if context.keys is not None:
                 raise _error(item.at, "* cannot stand in a query that groups its rows")
             found.extend(columns)
+            written.extend([None] * len(columns))
         if len(found) > _MAX_COLUMNS:
             raise _error(node.at, f"more than {_MAX_COLUMNS} columns")
-        return tuple(found)
+        return tuple(found), written
 
     def _column(self, item: n.Item, context: Context, number: int) -> Named:
         value = self._expressions.value(item.value, context)
@@ -215,22 +223,26 @@ class Queries:
         sort: n.Sort,
         columns: Sequence[Named],
         context: Context,
-        chosen: Sequence[Sql] | None,
+        chosen: Sequence[tuple[n.Node | None, Sql]],
     ) -> Sql:
         """One term of ORDER BY; *chosen* are the only values that DISTINCT leaves."""
         index = _output_index(sort.value, columns)
         if index is None:
             value = self._expressions.value(sort.value, context)
             if chosen:
-                same = (c.value.sql.compare(value.sql, compare_keys=False) for c in columns)
-                index = next((i for i, equal in enumerate(same) if equal), None)
+                equal = (
+                    column.value.sql is value.sql
+                    or (written is not None and same(sort.value, written, context.scope))
+                    for column, (written, _) in zip(columns, chosen, strict=True)
+                )
+                index = next((i for i, yes in enumerate(equal) if yes), None)
                 if index is None:
                     raise _error(sort.at, "ORDER BY: expected a column of this SELECT DISTINCT")
         else:
             value = columns[index].value
         if value.kind in ("shape", "array"):
             raise _error(sort.at, f"cannot order by {described(value)}")
-        sql = chosen[index] if chosen and index is not None else value.sql
+        sql = chosen[index][1] if chosen and index is not None else value.sql
         return sql.desc() if sort.descending else sql.asc()
 
 

@@ -12,12 +12,12 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import FromClause
 
-from vo_service.adql.nodes import Name
+from vo_service.adql.nodes import ColumnName, Name, Node
 from vo_service.adql.values import NUMBERS, SMOC, SQL_TYPES, Row, Shape, Sql, Value
 from vo_service.errors import QueryError
 from vo_service.model.table import Field
@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from vo_service.adql.values import Kind, ShapeKind
     from vo_service.model.table import Catalog, Column, Table
 
-__all__ = ["Label", "Named", "Scope", "Source", "find_table", "split_name", "table_source"]
+__all__ = [
+    "Label",
+    "Named",
+    "Scope",
+    "Source",
+    "find_table",
+    "nearest",
+    "same",
+    "split_name",
+    "table_source",
+]
 
 _SHAPES: dict[str, ShapeKind] = {
     "point": "point",
@@ -157,6 +167,24 @@ class Scope:
             found.extend(source.clause for source in scope.sources)
             scope = scope.outer
         return found
+
+
+def same(a: Any, b: Any, scope: Scope) -> bool:
+    """Whether two expressions (or parts of them) say the same with the names of a scope.
+
+    They are compared as written: SQLAlchemy takes forever to compare nested subqueries.
+    """
+    if isinstance(a, ColumnName) and isinstance(b, ColumnName):
+        left, right = scope.find(a.parts), scope.find(b.parts)
+        return left is not None and right is not None and left.sql is right.sql
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(lambda x, y: same(x, y, scope), a, b))
+    if isinstance(a, Node):
+        parts = [field.name for field in dataclasses.fields(a) if field.compare]
+        return type(a) is type(b) and all(
+            same(getattr(a, part), getattr(b, part), scope) for part in parts
+        )
+    return bool(a == b)
 
 
 def nearest(name: Name, known: Iterable[str]) -> str:

@@ -18,13 +18,12 @@ from sqlalchemy import (
     and_,
     any_,
     cast,
-    column,
     func,
     literal,
     select,
     type_coerce,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from vo_service.adql import frames, geometry, moc
 from vo_service.adql import nodes as n
@@ -41,7 +40,7 @@ _JD_1970, _MJD_1970 = 2440587.5, 40587.0
 #: km/s in an astronomical unit a Julian year.
 _AU_PER_YEAR = 4.740470446
 
-_MAX_BINS = 10_000
+_MAX_BINS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,23 +162,15 @@ def _histogram(arguments: Arguments) -> Value:
     value = arguments.double(0)
     place = func.width_bucket(value, _number(lower), _number(upper), literal(bins, Integer()))
     numbers = func.array_agg(func.coalesce(place, literal(0, Integer())))
-    found = (
-        func.unnest(numbers).table_valued(column("bin", Integer()), name="found").render_derived()
-    )
-    bin_ = (
-        func.generate_series(0, bins + 1)
-        .table_valued(column("bin", Integer()), name="bins")
-        .render_derived()
-    )
+    # No subquery: an aggregate of something constant would belong to it, not to the query.
+    # PostgreSQL works the one aggregate out once, however often it stands here.
     counts = (
-        select(bin_.c.bin, func.count(found.c.bin).label("rows"))
-        .select_from(bin_.outerjoin(found, bin_.c.bin == found.c.bin))
-        .group_by(bin_.c.bin)
-        .subquery()
-        .c
+        func.coalesce(
+            func.cardinality(func.array_positions(numbers, literal(number, Integer()))), 0
+        )
+        for number in range(bins + 2)
     )
-    ordered = aggregate_order_by(cast(counts.rows, Integer()), counts.bin)
-    sql = select(func.array_agg(ordered)).scalar_subquery()
+    sql = array([cast(count, Integer()) for count in counts])
     return typed(sql, "array", datatype="int", arraysize="*", ucd="meta.number")
 
 
