@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from lxml import etree
 
 from vo_service.settings import Settings
 
-__all__ = ["XSD", "settings_at", "validate"]
+__all__ = ["XSD", "ended", "settings_at", "validate"]
 
 #: The published schemas; a clone without them skips what needs them.
 XSD = Path(__file__).parents[2] / "shared" / "xsd"
@@ -20,6 +22,16 @@ XSD = Path(__file__).parents[2] / "shared" / "xsd"
 def settings_at(conninfo: str, home: Path, **chosen: Any) -> Settings:
     """Settings for a database that somebody else runs."""
     return Settings(home=home, database_url=conninfo, **chosen)
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    """Stop a command of ours as Ctrl-C does; one that does not end fails the test, and ends."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 _OASIS = "{urn:oasis:names:tc:entity:xmlns:xml:catalog}"

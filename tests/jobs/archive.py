@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.support import settings_at
+from tests.support import ended, settings_at
 from vo_service.db.schema import upgrade
 from vo_service.services.setup import initialise
 from vo_service.settings import Settings
@@ -60,10 +59,10 @@ def populate(connection: psycopg.Connection) -> None:
 def command(settings: Settings, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A command of ours, from its ready line; stopped by SIGINT if it still runs."""
     with start(settings, *words) as process:
-        yield process
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 0
+        try:
+            yield process
+        finally:
+            ended(process)
 
 
 def start(settings: Settings, *words: str) -> subprocess.Popen[str]:

