@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from lxml import etree
 
-from tests.support import validate
+from tests.support import XSD, validate
 
 __all__ = ["UWS", "Remote", "submit"]
 
@@ -28,7 +28,8 @@ class Remote:
         response = self.http.get(self.url + path, params=query)
         assert response.status_code == 200, response.text
         assert response.headers["content-type"].startswith("text/xml")
-        validate(response.content, "UWS-v1.1.xsd")
+        if XSD.is_dir():  # without the schemas the rest is still tested
+            validate(response.content, "UWS-v1.1.xsd")
         return etree.fromstring(response.content)
 
     def text(self, path: str) -> str:
