@@ -366,7 +366,7 @@ def test_wait_is_woken_and_does_not_poll(pending: Remote) -> None:
     waiting.join(10)
     ((phase, at),) = seen
     assert phase == "ABORTED"
-    assert at - changed < 0.3
+    assert at - changed < 3  # of a WAIT of many seconds
 
 
 def listed(http: httpx.Client, query: str) -> list[str]:
