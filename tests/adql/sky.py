@@ -1,5 +1,5 @@
 """A small sky in a real database: frames in RA partitions, stars, filters."""
-# ruff: noqa: E501, S311 - dice for a test; SQL reads best on one line
+# ruff: noqa: E501 - SQL reads best on one line
 
 from __future__ import annotations
 

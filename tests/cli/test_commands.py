@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from astropy.io import fits
 
 from vo_service.db.cluster import Cluster
 from vo_service.demo import make_demo
@@ -136,8 +137,6 @@ def test_header_only_files_are_found_but_have_no_address(
 ) -> None:
     source = next((files / "tomoe").rglob("sTMQ1*.fits"))
     header = tmp_path / "frame.hdr"
-    from astropy.io import fits  # noqa: PLC0415
-
     with fits.open(source) as hdus:
         image = next(hdu.header for hdu in hdus if hdu.header.get("CTYPE1"))
         header.write_text(image.tostring(sep="\n"))
@@ -148,7 +147,7 @@ def test_header_only_files_are_found_but_have_no_address(
 
 
 def test_killed_at_any_moment_an_ingest_leaves_nothing_half_done(home: Path, files: Path) -> None:
-    rng = random.Random(7)  # noqa: S311 - moments, not secrets
+    rng = random.Random(7)
     command = (COMMAND, "--home", home, "ingest", "tomoe", files / "tomoe", "--processes", "0")
     for _ in range(4):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:

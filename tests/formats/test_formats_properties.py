@@ -44,7 +44,7 @@ def expect(table: RandomTable, rows: list[list[Any]], read_as: Callable[[Field, 
         for of, column, got in zip(fields, columns, row, strict=True):
             wanted = read_as(of, column[number])
             if of.datatype == "float" and isinstance(got, float):
-                got = struct.unpack("f", struct.pack("f", got))[0]  # noqa: PLW2901
+                got = struct.unpack("f", struct.pack("f", got))[0]  # noqa: PLW2901 - as the column holds it
             assert same(got, wanted), (of, got, wanted)
 
 

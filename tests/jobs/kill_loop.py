@@ -113,7 +113,7 @@ class Fire:
 
 def run(place: Path, jobs: int, seed: int) -> Outcome:
     """Hand in *jobs* jobs under fire, and look at each when it is over."""
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     with _archive(place) as settings:
         fire = Fire(settings, dice)
         fire.start()

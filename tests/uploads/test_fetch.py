@@ -113,7 +113,7 @@ async def test_a_proxy_of_the_environment_is_not_used(
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "0x7f.1", "127.1"],  # noqa: S104
+    ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "0x7f.1", "127.1"],
 )
 async def test_this_machine_is_not_reached_under_any_of_its_names(
     server: str, tmp_path: Path, host: str

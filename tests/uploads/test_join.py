@@ -73,7 +73,10 @@ def stars() -> tuple[Array, Array]:
 
 
 def csv(stars: tuple[Array, Array], names: str = "ra,dec") -> bytes:
-    lines = [f"{n},{a!r},{d!r}" for n, (a, d) in enumerate(zip(*map(np.ndarray.tolist, stars)))]  # noqa: B905
+    lines = [
+        f"{n},{a!r},{d!r}"
+        for n, (a, d) in enumerate(zip(*map(np.ndarray.tolist, stars), strict=True))
+    ]
     return ("id," + names + "\n" + "\n".join(lines) + "\n").encode()
 
 
