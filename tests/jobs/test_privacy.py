@@ -7,24 +7,29 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from lxml import etree
-from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
-from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.requests import HTTPConnection
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.jobs.archive import QUICK
 from tests.jobs.client import UWS
+from vo_service.model.visitor import Visitor
 from vo_service.settings import Settings
 from vo_service.web.app import create_app
 
 pytestmark = pytest.mark.anyio
 
 
-class _Named(AuthenticationBackend):
-    """Believes what a header says: a stand-in for whatever knows users one day."""
+class _Named:
+    """Believes what a header says: a stand-in for the authentication."""
 
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
-        name = conn.headers.get("X-Test-User")
-        return (AuthCredentials(), SimpleUser(name)) if name else None
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = Headers(scope=scope).get("X-Test-User") if scope["type"] == "http" else None
+        if name:
+            scope["visitor"] = Visitor(name=name, address="192.0.2.1")
+        await self._app(scope, receive, send)
 
 
 @pytest.fixture
@@ -37,7 +42,7 @@ async def http(filled: Settings) -> AsyncIterator[httpx.AsyncClient]:
         }
     )
     app = create_app(closed)
-    app.add_middleware(AuthenticationMiddleware, backend=_Named())
+    app.add_middleware(_Named)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

@@ -41,7 +41,7 @@ def conninfo(settings: Settings, role: Role, **parameters: str | float) -> str:
     """
     # Compiling a plan of 37 partitions takes seconds, and no timeout stops it.
     given = {"timezone": "UTC", "datestyle": "ISO", "jit": "off", **parameters}
-    if role is Role.READER:
+    if role in (Role.READER, Role.MEMBER):
         given["default_transaction_read_only"] = "on"
     if settings.database_url is None:
         return _local(settings, DATABASE, role, given)

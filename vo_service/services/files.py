@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from vo_service.db.products import Standing, standing
 from vo_service.errors import ForbiddenError, NotFoundError, TransientError
+from vo_service.model.visitor import ANYBODY, Visitor
 
 __all__ = ["FileService"]
 
@@ -25,8 +26,8 @@ class FileService:
 
     pool: Pool
 
-    async def find(self, path: str) -> Standing:
-        """The standing of ``<collection>/<path>``, if its file is public.
+    async def find(self, path: str, visitor: Visitor = ANYBODY) -> Standing:
+        """The standing of ``<collection>/<path>``, if *visitor* may read its file.
 
         Raises
         ------

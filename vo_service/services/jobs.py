@@ -11,7 +11,6 @@ import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,13 @@ from vo_service.db.jobs import JobStore
 from vo_service.db.notices import Notices
 from vo_service.errors import ForbiddenError, NotFoundError, TooLargeError, TransientError
 from vo_service.model.job import ACTIVE, Job, JobFilter, Lane, Parameter, Phase
+from vo_service.model.visitor import Visitor
 from vo_service.params.uws import Wait, merge_parameters
 from vo_service.services.estimates import Estimator
 from vo_service.services.uploads import Part
 from vo_service.settings import Settings
 
-__all__ = ["Client", "JobService", "part_file", "result_file"]
+__all__ = ["JobService", "part_file", "result_file"]
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
@@ -39,19 +39,6 @@ _PARAMETERS = 1000
 
 #: Seconds that a WAIT lasts at most: less than proxies let a connection stay silent.
 _WAIT_S = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who asks: the name of a known user, and the address."""
-
-    user: str | None
-    address: str
-
-    @property
-    def key(self) -> str:
-        """Among whom workers are shared out."""
-        return self.address if self.user is None else f"user {self.user}"
 
 
 def result_file(settings: Settings, job_id: str) -> Path:
@@ -88,7 +75,7 @@ class JobService:
 
     async def create(
         self,
-        client: Client,
+        client: Visitor,
         pairs: Sequence[tuple[str, str]],
         parts: Sequence[tuple[str, Part]] = (),
         *,
@@ -109,7 +96,7 @@ class JobService:
                 )
             job = await store.insert(
                 job_id,
-                owner=client.user,
+                owner=client.name,
                 client=client.key,
                 parameters=await self._kept(job_id, (), pairs, parts),
                 execution_duration=self._settings.async_default_s,
@@ -117,19 +104,19 @@ class JobService:
             )
         return await self._start(job) if run else job
 
-    async def get(self, client: Client, job_id: str) -> Job:
+    async def get(self, client: Visitor, job_id: str) -> Job:
         """A job as it is now."""
         async with self._store() as store:
             return await self._own(store, client, job_id)
 
-    async def list(self, client: Client, wanted: JobFilter) -> Sequence[Job]:
+    async def list(self, client: Visitor, wanted: JobFilter) -> Sequence[Job]:
         """Jobs of a user; of those whom nobody knows, none (unless the operator lists them)."""
-        if client.user is None and not self._settings.list_anonymous_jobs:
+        if client.name is None and not self._settings.list_anonymous_jobs:
             return []
         async with self._store() as store:
-            return await store.list(client.user, wanted)
+            return await store.list(client.name, wanted)
 
-    async def wait(self, client: Client, job_id: str, wait: Wait) -> Job:
+    async def wait(self, client: Visitor, job_id: str, wait: Wait) -> Job:
         """A job when its phase has changed, or the time is over (UWS 1.1, "WAIT")."""
         limit = _WAIT_S if wait.seconds is None else min(wait.seconds, _WAIT_S)
         deadline = anyio.current_time() + limit
@@ -154,7 +141,7 @@ class JobService:
 
     async def add_parameters(
         self,
-        client: Client,
+        client: Visitor,
         job_id: str,
         pairs: Sequence[tuple[str, str]],
         parts: Sequence[tuple[str, Part]],
@@ -169,7 +156,7 @@ class JobService:
             merged = await self._kept(job_id, job.parameters, pairs, parts)
             return _there(await store.set_parameters(job_id, merged))
 
-    async def run(self, client: Client, job_id: str) -> Job:
+    async def run(self, client: Visitor, job_id: str) -> Job:
         """Queue a PENDING job; one that is QUEUED or EXECUTING stays as it is."""
         job = await self.get(client, job_id)
         if job.phase in (Phase.QUEUED, Phase.EXECUTING):
@@ -178,27 +165,27 @@ class JobService:
             raise ForbiddenError(f"the job is {job.phase}: only a PENDING job can be run")
         return await self._start(job)
 
-    async def abort(self, client: Client, job_id: str) -> Job:
+    async def abort(self, client: Visitor, job_id: str) -> Job:
         """Stop a job, and the database statement behind it; one that has ended stays as it is."""
         async with self._store() as store:
             job = await self._own(store, client, job_id, lock=True)
             return await store.abort(job_id) or job
 
-    async def delete(self, client: Client, job_id: str) -> None:
+    async def delete(self, client: Visitor, job_id: str) -> None:
         """Stop a job and destroy it with its files."""
         async with self._store() as store:
             await self._own(store, client, job_id, lock=True)
             await store.delete(job_id)
         await to_thread.run_sync(_remove, self._settings.jobs / job_id)
 
-    async def set_duration(self, client: Client, job_id: str, seconds: int) -> Job:
+    async def set_duration(self, client: Visitor, job_id: str, seconds: int) -> Job:
         """Set how long a job may run: at most the limit, which 0 (unlimited) becomes."""
         limit = self._settings.async_limit_s
         async with self._store() as store:
             job = await self._own(store, client, job_id, lock=True)
             return await store.set_duration(job_id, min(seconds or limit, limit)) or job
 
-    async def set_destruction(self, client: Client, job_id: str, moment: datetime) -> Job:
+    async def set_destruction(self, client: Visitor, job_id: str, moment: datetime) -> Job:
         """Set when a job is destroyed: not before now, not after the limit."""
         now = datetime.now(UTC)
         latest = now + timedelta(seconds=self._settings.job_retention_limit_s)
@@ -241,12 +228,12 @@ class JobService:
         return merged
 
     async def _own(
-        self, store: JobStore, client: Client, job_id: str, *, lock: bool = False
+        self, store: JobStore, client: Visitor, job_id: str, *, lock: bool = False
     ) -> Job:
         job = await store.get(job_id, lock=lock) if _ID.fullmatch(job_id) else None
         if job is None:
             raise NotFoundError(f"there is no job {job_id[:60]!r}; it may have been destroyed")
-        if job.owner != client.user:
+        if job.owner != client.name:
             raise ForbiddenError("this job belongs to somebody else")
         return job
 

@@ -19,6 +19,7 @@ from vo_service.services.files import FileService
 from vo_service.settings import Settings
 from vo_service.web.faults import error_headers, status_of
 from vo_service.web.files import FileDelivery, open_published, refuse_encoded_separators
+from vo_service.web.visitors import visitor_of
 
 __all__ = ["data_app"]
 
@@ -29,7 +30,7 @@ def data_app(settings: Settings, service: FileService) -> Starlette:
     async def deliver(request: Request) -> Response:
         refuse_encoded_separators(request.scope)
         path = request.path_params["path"]
-        found = await service.find(path)
+        found = await service.find(path, visitor_of(request))
         roots = {path.partition("/")[0]: [Path(root) for root in found.roots]}
         file = await to_thread.run_sync(open_published, settings.public, roots, path)
         return FileDelivery(request, file, found.media_type)

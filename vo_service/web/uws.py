@@ -42,11 +42,12 @@ from vo_service.params.uws import (
     parse_wait,
     split_creation,
 )
-from vo_service.services.jobs import Client, JobService, part_file, result_file
+from vo_service.services.jobs import JobService, part_file, result_file
 from vo_service.services.uploads import Part
 from vo_service.settings import Settings
 from vo_service.web.exchange import request_pairs, while_connected
 from vo_service.web.files import FileDelivery, OpenFile
+from vo_service.web.visitors import visitor_of
 
 __all__ = ["uws_routes"]
 
@@ -111,18 +112,18 @@ class _Uws:
     async def list(self, request: Request) -> Response:
         """The jobs of the client."""
         wanted = parse_filter(request.query_params.multi_items())
-        jobs = await self._jobs.list(_client(request), wanted)
+        jobs = await self._jobs.list(visitor_of(request), wanted)
         return Response(job_list(jobs, self._url), media_type=_XML)
 
     async def create(self, request: Request) -> Response:
         """A new job, PENDING or (PHASE=RUN) queued."""
         async with _form(request, self._settings.request_limit) as (pairs, parts):
             own, run = split_creation(pairs)
-            return self._see(await self._jobs.create(_client(request), own, parts, run=run))
+            return self._see(await self._jobs.create(visitor_of(request), own, parts, run=run))
 
     async def job(self, request: Request) -> Response:
         """A job; with WAIT, when it has changed."""
-        client, job_id = _client(request), request.path_params["job"]
+        client, job_id = visitor_of(request), request.path_params["job"]
         wait = parse_wait(request.query_params.multi_items())
         if wait is None:
             job = await self._jobs.get(client, job_id)
@@ -140,26 +141,26 @@ class _Uws:
 
     async def delete(self, request: Request) -> Response:
         """Destroy a job."""
-        await self._jobs.delete(_client(request), request.path_params["job"])
+        await self._jobs.delete(visitor_of(request), request.path_params["job"])
         return Response(status_code=303, headers={"Location": self._url})
 
     async def change_phase(self, request: Request) -> Response:
         """Run or abort a job."""
         change = parse_phase_change(await request_pairs(request))
         apply = self._jobs.run if change == "RUN" else self._jobs.abort
-        return self._see(await apply(_client(request), request.path_params["job"]))
+        return self._see(await apply(visitor_of(request), request.path_params["job"]))
 
     async def change_duration(self, request: Request) -> Response:
         """Set the execution duration."""
         seconds = parse_duration(await request_pairs(request))
         job_id = request.path_params["job"]
-        return self._see(await self._jobs.set_duration(_client(request), job_id, seconds))
+        return self._see(await self._jobs.set_duration(visitor_of(request), job_id, seconds))
 
     async def change_destruction(self, request: Request) -> Response:
         """Set the time of destruction."""
         moment = parse_destruction(await request_pairs(request))
         job_id = request.path_params["job"]
-        return self._see(await self._jobs.set_destruction(_client(request), job_id, moment))
+        return self._see(await self._jobs.set_destruction(visitor_of(request), job_id, moment))
 
     def atom(self, value: Callable[[Job], str]) -> Endpoint:
         """An endpoint that tells one value of a job as text."""
@@ -183,7 +184,7 @@ class _Uws:
 
     async def add_parameters(self, request: Request) -> Response:
         """Add or change parameters."""
-        client, job_id = _client(request), request.path_params["job"]
+        client, job_id = visitor_of(request), request.path_params["job"]
         async with _form(request, self._settings.request_limit) as (pairs, parts):
             return self._see(await self._jobs.add_parameters(client, job_id, pairs, parts))
 
@@ -215,20 +216,13 @@ class _Uws:
         return await _deliver(request, path, name, job.result.media_type)
 
     async def _get(self, request: Request) -> Job:
-        return await self._jobs.get(_client(request), request.path_params["job"])
+        return await self._jobs.get(visitor_of(request), request.path_params["job"])
 
     def _place(self, job: Job) -> str:
         return f"{self._url}/{job.job_id}"
 
     def _see(self, job: Job) -> Response:
         return Response(status_code=303, headers={"Location": self._place(job)})
-
-
-def _client(request: Request) -> Client:
-    """Who asks: the user that an authentication middleware found, and the address."""
-    user = request.scope.get("user")
-    known = user.display_name if user is not None and user.is_authenticated else None
-    return Client(known, request.client.host if request.client else "unknown")
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,2 @@
+-- Who may read what: people, tokens, proposals, rows that are closed.
+SELECT;

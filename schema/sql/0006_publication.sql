@@ -1,0 +1,2 @@
+-- Publication: the journal of links, changes of state, volatile products.
+SELECT;

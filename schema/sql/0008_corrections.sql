@@ -1,0 +1,2 @@
+-- Header corrections.
+SELECT;

@@ -1,0 +1,2 @@
+-- Jobs of other services than TAP: bundles, cutouts.
+SELECT;

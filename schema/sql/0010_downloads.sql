@@ -1,0 +1,2 @@
+-- Data servers and the log of downloads.
+SELECT;
