@@ -1,8 +1,9 @@
 """Queries from outside: Arrow record batches straight from PostgreSQL's COPY BINARY.
 
 A pool of ADBC connections logged in as the reader. Each statement runs in a thread; memory
-holds one batch at a time; a client that leaves cancels the statement and the connection
-goes back. Results come only through here, so MAXREC is applied in one place.
+holds two batches, one that is encoded and the next, which is fetched meanwhile; a client that
+leaves cancels the statement and the connection goes back. Results come only through here, so
+MAXREC is applied in one place.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -68,6 +71,7 @@ class _Session:
     cursor: Any = None
     # ADBC's own reader: pyarrow's, which its cursor gives, loses the SQLSTATE of late errors.
     reader: AdbcRecordBatchReader | None = None
+    ahead: Future[pa.RecordBatch | None] | None = None
 
     def execute(self, sql: str) -> None:
         self.cursor = self.connection.cursor()
@@ -96,6 +100,10 @@ class _Session:
 
     def finish(self) -> None:
         """Free the statement; one that still has rows to give is stopped first."""
+        while self.ahead is not None and not self.ahead.done():
+            self.cancel()
+            wait_for([self.ahead], _CANCEL_AGAIN_S)
+        self.ahead = None
         if self.reader is not None:
             self.cancel()
             self.reader = None
@@ -129,6 +137,7 @@ class Reader:
         self._idle: list[_Session] = []
         self._free = anyio.Semaphore(size)
         self._threads = CapacityLimiter(size)
+        self._fetchers = ThreadPoolExecutor(size, "fetch")
 
     async def rows(self, statement: ClauseElement, fields: tuple[Field, ...], maxrec: int) -> Rows:
         """Run a statement and wait for its first batch, so that most failures come here.
@@ -163,6 +172,7 @@ class Reader:
         """Close the idle connections."""
         while self._idle:
             await to_thread.run_sync(self._idle.pop().close)
+        self._fetchers.shutdown(wait=False)
 
     async def _batches(
         self, rows: Rows, session: _Session, batch: pa.RecordBatch | None, left: int
@@ -174,8 +184,9 @@ class Reader:
                     yield batch.slice(0, left)
                 return
             left -= batch.num_rows
+            session.ahead = self._fetchers.submit(session.next_batch)
             yield batch
-            batch = await self._run(session, session.next_batch)
+            batch = await self._run(session, session.ahead.result)
 
     async def _start(self, session: _Session, sql: str) -> pa.RecordBatch | None:
         """Execute and read the first batch; a connection that died while idle is replaced."""
