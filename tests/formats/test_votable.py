@@ -391,12 +391,6 @@ def test_a_very_long_text_passes_in_memory_of_its_own_size() -> None:
     assert peak < 4 * len(document)
 
 
-def test_lines_of_base64_stay_short() -> None:
-    document = written(OBSCORE, *[obscore_batch(5000)] * 2)
-    assert max(map(len, document.splitlines())) <= 4096
-    assert len(table_of(document).array) == 10_000
-
-
 def test_an_error_document_is_valid_and_holds_the_message() -> None:
     message = "line 1, column 8: expected <name> & 'x' \x00 \ud83d é"
     document = error_votable(message, [Info("query", "SELEC\x1bT")])

@@ -9,13 +9,13 @@ Source: VOTable 1.4, "Data Stream formats: BINARY, BINARY2"; RFC 4648 for base64
 
 from __future__ import annotations
 
-import binascii
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pybase64
 from numpy.typing import NDArray
 
 from vo_service.errors import VOError
@@ -54,7 +54,6 @@ FORMS = {
     "unicodeChar": ">u2",
 }
 _TRUE, _FALSE, _UNKNOWN = b"TF?"
-_LINE = 3072  # bytes to a line: 4096 characters, which editors bear and calls are few for
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +90,15 @@ class BinaryEncoder:
         self._closing = f"</STREAM></{name}>".encode()
 
     def encode(self, batch: pa.RecordBatch) -> bytes:
-        """The lines of base64 that *batch* completes; the rest waits for the next batch."""
-        stream = self._rows(batch).data
-        missing = _LINE - len(self._carry)
-        lines: list[bytes | memoryview] = [self._carry + stream[:missing]]
-        lines += (stream[start : start + _LINE] for start in range(missing, len(stream), _LINE))
-        self._carry = bytes(lines.pop()) if len(lines[-1]) < _LINE else b""
-        return b"".join(map(binascii.b2a_base64, lines))
+        """The base64 that *batch* completes; a byte or two wait for the next batch."""
+        stream = self._carry + self._rows(batch).data
+        whole = len(stream) // 3 * 3
+        self._carry = stream[whole:]
+        return pybase64.b64encode(memoryview(stream)[:whole])
 
     def end(self) -> bytes:
-        """The last line and the closing tags."""
-        return binascii.b2a_base64(self._carry) + self._closing
+        """The last bytes and the closing tags."""
+        return pybase64.b64encode(self._carry) + b"\n" + self._closing
 
     @property
     def altered(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from vo_service.formats.votable import Serialization, VOTableEncoder
 from vo_service.formats.webpage import HtmlEncoder
 from vo_service.model.table import Rows
 
-__all__ = ["FORMATS", "OutputFormat", "output_format"]
+__all__ = ["FORMATS", "OutputFormat", "file_disposition", "output_format"]
 
 _VOTABLE = "application/x-votable+xml"
 
@@ -174,9 +174,18 @@ def output_format(requested: str | None) -> tuple[OutputFormat, str]:
     if requested is None or not requested.strip():
         return FORMATS[0], FORMATS[0].answer
     wanted = " ".join(requested.split())  # it goes into a header: no line breaks
-    key = "".join(wanted.lower().split()).removesuffix(";charset=utf-8")
-    for known in FORMATS:
-        if wanted.isascii() and key in (known.media_type.lower(), *known.aliases):
-            return known, known.answer_to(wanted)
+    if wanted.isascii() and (found := _known(wanted)):
+        return found, found.answer_to(wanted)
     names = ", ".join(name for known in FORMATS for name in (known.media_type, *known.aliases))
     raise UsageError(f"RESPONSEFORMAT={wanted[:80]!r} is not known here: expected one of {names}")
+
+
+def file_disposition(media_type: str, suffix: str) -> str:
+    """The Content-Disposition of a stored result; what is no table is kept, not shown."""
+    found = _known(media_type)
+    return found.disposition if found else f'attachment; filename="result.{suffix}"'
+
+
+def _known(media_type: str) -> OutputFormat | None:
+    key = "".join(media_type.lower().split()).removesuffix(";charset=utf-8")
+    return next((f for f in FORMATS if key in (f.media_type.lower(), *f.aliases)), None)

@@ -16,7 +16,16 @@ from lxml import etree
 from vo_service.formats.xmltext import add, document, legal
 from vo_service.model.job import Job, Parameter
 
-__all__ = ["RESULT", "job_document", "job_list", "parameter_list", "result_list", "timestamp"]
+__all__ = [
+    "RESULT",
+    "by_reference",
+    "job_document",
+    "job_facts",
+    "job_list",
+    "parameter_list",
+    "result_list",
+    "timestamp",
+]
 
 #: The one result of a TAP job (TAP 1.1, "/async").
 RESULT = "result"
@@ -90,15 +99,15 @@ def result_list(job: Job, url: str) -> bytes:
 
 def _fill_parameters(parent: etree._Element, job: Job, url: str) -> None:
     for given in job.parameters:
-        if _by_reference(given):
+        if by_reference(given):
             place = f"{url}/parameters/{quote(given.name, safe='')}"
             _add(parent, "parameter", place, id=given.name, byReference="true")
         else:
             _add(parent, "parameter", given.value, id=given.name)
 
 
-def _by_reference(given: Parameter) -> bool:
-    """Content of inline parts, and text that no XML document can hold."""
+def by_reference(given: Parameter) -> bool:
+    """Whether a document only points to a value: inline parts, and text that XML cannot hold."""
     return given.part is not None or legal(given.value) != given.value
 
 
@@ -113,7 +122,7 @@ def _fill_results(parent: etree._Element, job: Job, url: str) -> None:
         )
 
 
-def _add_info(root: etree._Element, job: Job) -> None:
+def job_facts(job: Job) -> dict[str, str]:
     """What UWS has no element for: expectations, progress, the queue."""
     expected = job.estimate
     facts = {
@@ -126,10 +135,13 @@ def _add_info(root: etree._Element, job: Job) -> None:
         "rowsWritten": job.rows_written if job.started else None,
         "bytesWritten": job.bytes_written if job.started else None,
     }
-    known = {name: str(value) for name, value in facts.items() if value is not None}
-    if known:
+    return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def _add_info(root: etree._Element, job: Job) -> None:
+    if facts := job_facts(job):
         info = _add(root, "jobInfo")
-        for name, value in known.items():
+        for name, value in facts.items():
             add(info, name, value)
 
 
