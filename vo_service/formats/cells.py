@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vo_service.formats.columns import TEXT, as_declared, is_array, list_parts, text_bytes
 from vo_service.model.table import Field
 
-__all__ = ["CellStyle", "RowWriter", "has_any", "join", "suspects"]
+__all__ = ["CellStyle", "RowWriter", "Suspects", "has_any", "join", "suspects"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +116,30 @@ def join(*parts: pa.Array | pa.Scalar, between: str = "", null: str = "") -> pa.
     )
 
 
-def suspects(characters: bytes) -> NDArray[np.bool_]:
-    """A table of 256 truth values for `has_any`."""
-    table = np.zeros(256, bool)
-    table[list(characters)] = True
-    return table
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """Bytes to look for: those under *low*, those from *high* on, and *single* ones."""
+
+    low: int
+    high: int
+    single: tuple[bytes, ...]
 
 
-def has_any(column: pa.Array, suspect: NDArray[np.bool_]) -> bool:
+def suspects(characters: bytes) -> Suspects:
+    """The *characters* as `has_any` looks for them: ranges by their bounds, others one by one."""
+    wanted = set(characters)
+    low = next(code for code in range(257) if code not in wanted)
+    high = next(code for code in range(256, -1, -1) if code - 1 not in wanted)
+    single = sorted(code for code in wanted if low <= code < high)
+    return Suspects(low, high, tuple(bytes([code]) for code in single))
+
+
+def has_any(column: pa.Array, suspect: Suspects) -> bool:
     """Whether a column of strings holds one of the suspect bytes: escaping is seldom needed."""
-    return bool(suspect[text_bytes(column)[0]].any())
+    data = text_bytes(column)[0]
+    if not data.size:
+        return False
+    if (suspect.low and data.min() < suspect.low) or data.max() >= suspect.high:
+        return True
+    content = data.tobytes()
+    return any(byte in content for byte in suspect.single)

@@ -74,6 +74,8 @@ class CapabilitiesInfo:
         Of ``inline http https``, and rows of an uploaded table.
     examples
         Whether the service has the examples endpoint.
+    security_methods
+        Identifiers of ways to log in; none is needed.
     """
 
     base_url: str
@@ -87,6 +89,7 @@ class CapabilitiesInfo:
     versions: Sequence[str] = ("2.0", "2.1")
     data_models: Sequence[tuple[str, str]] = (("ObsCore-1.1", f"{_STD}/ObsCore#core-1.1"),)
     examples: bool = True
+    security_methods: Sequence[str] = ()
 
 
 def capabilities(caps: CapabilitiesInfo) -> bytes:
@@ -194,6 +197,11 @@ def _add_vosi(root: etree._Element, base_url: str, *standards: str) -> None:
 def _add_tap(root: etree._Element, caps: CapabilitiesInfo) -> None:
     tap = add(root, "capability", **{_TYPE: "tr:TableAccess"}, standardID=f"{_STD}/TAP")
     _add_interface(tap, "vs:ParamHTTP", caps.base_url, "base", role="std", version="1.1")
+    # VOResource 1.2 lets an interface have one method, 1.1 wants one without any; the standard
+    # one is that, so registries and clients that know of no login find exactly one.
+    for method in caps.security_methods:
+        again = _add_interface(tap, "vs:ParamHTTP", caps.base_url, "base", version="1.1")
+        add(again, "securityMethod", standardID=method)
     for name, identifier in caps.data_models:
         add(tap, "dataModel", name, **{"ivo-id": identifier})
     _add_adql(tap, caps)
