@@ -9,12 +9,15 @@ from __future__ import annotations
 __all__ = [
     "ConfigError",
     "ForbiddenError",
+    "GoneError",
     "HeaderError",
     "MultiValuedError",
     "NotFoundError",
     "QueryError",
     "TooLargeError",
+    "TooManyError",
     "TransientError",
+    "UnauthorizedError",
     "UsageError",
     "VOError",
 ]
@@ -58,12 +61,36 @@ class NotFoundError(VOError):
     """What was asked for is not here."""
 
 
+class GoneError(NotFoundError):
+    """It was here, and will not come back."""
+
+
 class ForbiddenError(VOError):
     """It is here, but not for this client now."""
 
 
+class UnauthorizedError(ForbiddenError):
+    """It is here, but not for somebody who has not said (or not rightly) who it is."""
+
+
 class TransientError(VOError):
     """It failed now and may work later."""
+
+
+class TooManyError(TransientError):
+    """A client asked too often.
+
+    Parameters
+    ----------
+    message
+        What was too often.
+    wait_s
+        Seconds after which it may ask again.
+    """
+
+    def __init__(self, message: str, wait_s: int) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class ConfigError(VOError):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vo_service.errors import ConfigError
@@ -69,6 +70,31 @@ class Settings(BaseSettings):
     job_retention_limit_s: int = Field(31 * 86_400, gt=0)
     job_archive_s: int = Field(31 * 86_400, ge=0)
 
+    release_hour: int = Field(0, ge=-1, le=23)
+    release_week_bytes: int = Field(10_000_000_000_000, gt=0)
+
+    bundle_members_limit: int = Field(100_000, gt=0)
+    bundle_bytes_limit: int = Field(100_000_000_000_000, gt=0)
+
+    cutouts_sync_limit: int = Field(100, gt=0)
+    cutouts_limit: int = Field(1000, gt=0)
+
+    session_s: int = Field(12 * 3600, gt=0, le=31 * 86_400)
+    member_connections: int = Field(4, gt=0)
+
+    role: Literal["all", "api", "data"] = "all"
+    data_url: str = ""
+    centre_url: str = ""
+    signed_link_s: int = Field(900, gt=0, le=7 * 86_400)
+
+    download_log: Literal["off", "key", "address"] = "key"
+    download_retention_days: int = Field(365, gt=0, le=36_500)
+
+    alarm_url: SecretStr | None = None
+    alarm_interval_s: int = Field(900, ge=0)
+    alarm_refused_share: float = Field(0.1, ge=0, le=1)
+    disk_free_share: float = Field(0.05, ge=0, lt=1)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.maxrec_default > self.maxrec_limit:
@@ -80,6 +106,21 @@ class Settings(BaseSettings):
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
             raise ValueError("base_url must start with http:// or https://")
         return self
+
+    @field_validator("data_url", "centre_url")
+    @classmethod
+    def _an_address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("expected an address that starts with http:// or https://")
+        return f"{url.rstrip('/')}/" if url else url
+
+    @field_validator("alarm_url")
+    @classmethod
+    def _a_webhook(cls, url: SecretStr | None) -> SecretStr | None:
+        text = url.get_secret_value() if url else ""
+        if text and not re.fullmatch(r"https?://[!-~]+", text):
+            raise ValueError("expected an address that starts with https:// or http://")
+        return url if text else None
 
     @field_validator("database_url")
     @classmethod
@@ -113,6 +154,11 @@ class Settings(BaseSettings):
     def public(self) -> Path:
         """The tree of symbolic links that is served under ``/data/``."""
         return self.home / "public"
+
+    @property
+    def signing_keys(self) -> Path:
+        """The keys of signed links (`vo_service.services.signing`)."""
+        return self.home / "signing.keys"
 
     @property
     def jobs(self) -> Path:

@@ -10,28 +10,36 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 import psycopg
+from anyio import to_thread
 from anyio.abc import TaskGroup
+from psycopg_pool import AsyncConnectionPool
 
+from vo_service.db.catalog import read_member_catalog
 from vo_service.db.connect import Role, conninfo, engine_at
 from vo_service.db.notices import Notices
 from vo_service.db.stream import Reader
 from vo_service.errors import TransientError, VOError
 from vo_service.model.job import Failure, Job, Lane, Phase
+from vo_service.services.alarm import AlarmKind, raise_alarm
+from vo_service.services.bundle_jobs import BUNDLES, BundleRunner
+from vo_service.services.bundles import BundleService
 from vo_service.services.catalog import CatalogCache
+from vo_service.services.cutout_jobs import SODA, CutoutRunner
+from vo_service.services.daily import run_daily
+from vo_service.services.expiry import run_expiry
+from vo_service.services.files import FileService
+from vo_service.services.results import Drafts, Progress
+from vo_service.services.soda import SodaService
 from vo_service.services.tap import TapService
 from vo_service.services.uploads import UploadService
-from vo_service.services.work import (
-    Progress,
-    QueryRunner,
-    WorkQueue,
-    open_queue,
-    remove_orphans,
-)
+from vo_service.services.watch import watch
+from vo_service.services.work import QueryRunner, Runner, WorkQueue, open_queue, remove_orphans
 from vo_service.settings import Settings
 
 __all__ = ["Worker", "work"]
@@ -54,24 +62,48 @@ _ENDED = frozenset({Phase.ABORTED, Phase.ARCHIVED, "DELETED"})
 async def work(settings: Settings) -> AsyncIterator[None]:
     """Run a worker for as long as the block lasts."""
     # Longer than any job may run: only a worker that died leaves a statement to this limit.
-    dsn = conninfo(
-        settings,
-        Role.READER,
-        statement_timeout=f"{settings.async_limit_s + 60}s",
-        client_connection_check_interval="5s",
-        **{"vo.data_url": f"{settings.root_url}/data/"},
+    dsn, member_dsn = (
+        conninfo(
+            settings,
+            role,
+            statement_timeout=f"{settings.async_limit_s + 60}s",
+            client_connection_check_interval="5s",
+            **{"vo.data_url": f"{settings.root_url}/data/"},
+        )
+        for role in (Role.READER, Role.MEMBER)
     )
-    reader = Reader(dsn, settings.short_jobs + settings.long_jobs, settings.async_limit_s)
-    engine = engine_at(dsn)
-    catalogs = CatalogCache(engine, settings.async_limit_s)
+    places, limit_s = settings.short_jobs + settings.long_jobs, settings.async_limit_s
+    reader, member_reader = Reader(dsn, places, limit_s), Reader(member_dsn, places, limit_s)
+    engine, member_engine = engine_at(dsn), engine_at(member_dsn)
+    catalogs = CatalogCache(engine, limit_s)
+    member_catalogs = CatalogCache(member_engine, limit_s, read_member_catalog)
     uploads = UploadService(settings)
-    service = TapService(reader, catalogs, uploads)
+    members = TapService(member_reader, member_catalogs, uploads)
+    service = TapService(reader, catalogs, uploads, members=members)
     notices = Notices(conninfo(settings, Role.JOBS))
-    worker = Worker(settings, QueryRunner(settings, service), notices)
+    drafts = Drafts(settings)
+    door: AsyncConnectionPool
+    jobs: AsyncConnectionPool
+    door, jobs = (
+        AsyncConnectionPool(
+            conninfo(settings, role), min_size=0, max_size=4, open=False, timeout=10.0
+        )
+        for role in (Role.DOOR, Role.JOBS)
+    )
+    bundles = BundleService(settings, door, jobs, service)
+    runners: dict[str, Runner] = {
+        "tap": QueryRunner(settings, service, drafts),
+        BUNDLES: BundleRunner(settings, bundles, drafts),
+        SODA: CutoutRunner(settings, SodaService(door, FileService(door)), drafts),
+    }
+    worker = Worker(settings, runners, drafts, notices)
     try:
-        async with uploads.running(), anyio.create_task_group() as group:
+        async with door, jobs, uploads.running(), anyio.create_task_group() as group:
             group.start_soon(notices.run)
             group.start_soon(worker.run)
+            group.start_soon(run_daily, settings)
+            group.start_soon(run_expiry, settings)
+            group.start_soon(watch, settings)
             try:
                 yield
             finally:
@@ -79,7 +111,9 @@ async def work(settings: Settings) -> AsyncIterator[None]:
     finally:
         with anyio.CancelScope(shield=True):
             await reader.aclose()
+            await member_reader.aclose()
         engine.dispose()
+        member_engine.dispose()
 
 
 @dataclass(slots=True)
@@ -99,11 +133,14 @@ class _Running:
 
 
 class Worker:
-    """Takes jobs while it has free places in their lane."""
+    """Takes jobs of services that it has runners for, while it has free places in their lane."""
 
-    def __init__(self, settings: Settings, runner: QueryRunner, notices: Notices) -> None:
+    def __init__(
+        self, settings: Settings, runners: Mapping[str, Runner], drafts: Drafts, notices: Notices
+    ) -> None:
         self._settings = settings
-        self._runner = runner
+        self._runners = runners
+        self._drafts = drafts
         self._notices = notices
         self._places = {Lane.SHORT: settings.short_jobs, Lane.LONG: settings.long_jobs}
         self._running: dict[int, _Running] = {}
@@ -113,7 +150,7 @@ class Worker:
         """Work until cancelled, with one database session after the other."""
         while True:
             try:
-                async with open_queue(self._settings) as queue:
+                async with open_queue(self._settings, self._runners) as queue:
                     await self._serve(queue)
             except* _LOST as errors:
                 _log.warning("worker without a database: %s", str(errors.exceptions[0]).strip())
@@ -159,6 +196,8 @@ class Worker:
             _log.warning(
                 "the worker of job %s died: %s", lost.job_id, "again" if lost.again else "given up"
             )
+            if not lost.again:
+                await self._drafts.clear(lost.job_id)
         if not self._running:
             return
         durations = await queue.note_progress(
@@ -193,16 +232,17 @@ class Worker:
                 await queue.give_back(job)
             raise
         finally:
-            self._runner.discard(job)
+            self._drafts.discard(job)
             del self._running[job.number]
             self._wake.set()
 
     async def _finish(self, queue: WorkQueue, running: _Running) -> None:
         job = running.job
         try:
-            result = await self._runner.run(job, running.progress)
-            rows = running.progress.rows
-            await queue.complete(job, result, rows, lambda: self._runner.publish(job))
+            await self._drafts.clear(job.job_id)
+            results = await self._runners[job.service].run(job, running.progress)
+            publish = partial(self._drafts.publish, job, results)
+            await queue.complete(job, results, running.progress, publish)
         except _LOST:
             raise
         except TransientError as error:
@@ -215,10 +255,18 @@ class Worker:
             _log.error("job %s: its result cannot be written: %s", job.job_id, error)
             said = f"the result cannot be stored now ({error.strerror}); try again later"
             await queue.fail(job, Failure(said, transient=True))
+            await self._alarm(f"the result of a job cannot be stored: {error.strerror}")
         except Exception:
             _log.exception("defect in job %s", job.job_id)
             said = "this service made an error; its operator finds it in the log"
             await queue.fail(job, Failure(said, transient=False))
+            await self._alarm("a job failed by a defect of the service; the log says where")
+
+    async def _alarm(self, text: str) -> None:
+        # Nothing that names a job: its address may be all that protects it.
+        await to_thread.run_sync(
+            raise_alarm, self._settings, AlarmKind.JOBS, text, abandon_on_cancel=True
+        )
 
     async def _end_stopped(self, queue: WorkQueue, running: _Running) -> None:
         """Say how a job ended that was stopped here; others have said it if they ended it."""

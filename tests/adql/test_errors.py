@@ -158,10 +158,10 @@ def test_mistake_is_named_with_its_place(query: str, line: int, column: int, wor
     ids=lambda query: query[:60],
 )
 def test_huge_queries_are_refused_in_seconds(query: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(QueryError):
         translate(query, CATALOG)
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize(
@@ -198,12 +198,12 @@ def test_nested_subqueries_in_group_by_take_no_time() -> None:
     value = "lon"
     for _ in range(9):
         value = f"ivo_healpix_index(3, POINT({value}, 1))"
-    start = time.monotonic()
+    start = time.process_time()
     translate(
         f"SELECT {value}, COUNT(*) FROM test.stars GROUP BY {value} ORDER BY {value}", CATALOG
     )
     translate(f"SELECT DISTINCT {value} FROM test.stars ORDER BY {value}", CATALOG)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 _WORDS = st.sampled_from(

@@ -371,64 +371,6 @@ def test_geometry_survives_subqueries_and_with(sky: Sky) -> None:
     assert sky.rows(query) == [(pytest.approx(10), pytest.approx([10, 20]))]
 
 
-CONE = "CIRCLE('ICRS', {ra}, {dec}, 0.25)"
-POSITIONAL: list[str] = [
-    "1 = CONTAINS(POINT('ICRS', ra, dec), {cone})",
-    "CONTAINS(POINT(ra, dec), {cone}) = 1",
-    "CONTAINS(POINT({lon}, {lat}), CIRCLE(ra, dec, 15./60)) = 1",
-    "DISTANCE(POINT(ra, dec), POINT({lon}, {lat})) < 0.25",
-    "0.25 >= DISTANCE({lon}, {lat}, ra, dec)",
-    "1 = INTERSECTS({cone}, POINT(ra, dec))",
-    "1 = CONTAINS(POINT(ra, dec), BOX({lon}, {lat}, 0.5, 0.5))",
-    "1 = CONTAINS(POINT(ra, dec), REGION('CIRCLE ICRS {lon} {lat} 0.25'))",
-    "1 = CONTAINS(POINT({lon}, {lat}), outline)",
-    "1 = INTERSECTS({cone}, outline)",
-    "1 = INTERSECTS(outline, BOX({lon}, {lat}, 0.5, 0.5))",
-    "1 = CONTAINS(outline, {cone})",
-    "(band = 'B' OR band = 'V') AND 1 = CONTAINS(POINT(ra, dec), {cone}) AND mag > 0",
-]
-
-
-@pytest.mark.parametrize("condition", POSITIONAL)
-@pytest.mark.parametrize(
-    ("lon", "lat", "expected"),
-    [
-        (15, 20, {"frames_010"}),
-        (10, 20, {"frames_000", "frames_010"}),
-        (0, 0, {"frames_000", "frames_350"}),
-        (359.999, -10, {"frames_000", "frames_350"}),
-        (-0.1, 5, {"frames_000", "frames_350"}),
-    ],
-)
-def test_plan_reads_two_partitions_at_most(
-    sky: Sky, condition: str, lon: float, lat: float, expected: set[str]
-) -> None:
-    where = condition.format(cone=CONE.format(ra=lon, dec=lat), lon=lon, lat=lat)
-    for query in (
-        f"SELECT id FROM test.frames WHERE {where}",
-        f"SELECT * FROM (SELECT * FROM test.frames) AS q WHERE {where}",
-        f"WITH q AS (SELECT ra, dec, outline, band, mag FROM test.frames) SELECT band FROM q WHERE {where}",
-        f"SELECT band FROM test.bands WHERE EXISTS (SELECT * FROM test.frames WHERE {where})",
-        f"SELECT COUNT(*) FROM test.frames JOIN test.bands USING (band) WHERE {where.replace('band', 'frames.band')}",
-    ):
-        assert sky.partitions(query) <= expected
-
-
-@pytest.mark.parametrize("condition", POSITIONAL)
-def test_plan_uses_the_index(sky: Sky, condition: str) -> None:
-    where = condition.format(cone=CONE.format(ra=15, dec=20), lon=15, lat=20)
-    plan = sky.plan(f"SELECT id FROM test.frames WHERE {where}")
-    assert "Index Scan" in plan
-    assert "Index Cond" in plan
-
-
-def test_plan_at_a_pole_reads_all_partitions_and_finds_all(sky: Sky) -> None:
-    condition = "1 = CONTAINS(POINT(ra, dec), CIRCLE(123, 90, 1.5))"
-    assert len(sky.partitions(f"SELECT id FROM test.frames WHERE {condition}")) >= 36
-    assert sky.frames(condition) == near(0, 90, 1.5)
-    assert len(sky.frames(condition)) == 40
-
-
 def test_outer_join_keeps_rows_without_a_match(sky: Sky) -> None:
     query = (
         "SELECT b.band, f.id FROM test.bands AS b LEFT JOIN test.frames AS f "

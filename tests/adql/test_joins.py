@@ -63,6 +63,7 @@ def test_pairs_within_a_radius_agree_with_astropy(sky: Sky, condition: str, uplo
 @pytest.mark.parametrize("upload", UPLOADS)
 @pytest.mark.parametrize("condition", [
     f"DISTANCE({T}, {F}) < t.radius",
+    f"IN_UNIT(DISTANCE({T}, {F}), 'arcmin') < t.radius * 60.",
     f"t.radius > DISTANCE({F}, {T})",
     f"1 = CONTAINS({F}, CIRCLE({T}, t.radius))",
     f"1 = CONTAINS({T}, CIRCLE(f.ra, f.dec, t.radius))",
@@ -145,6 +146,8 @@ def test_outer_joins_keep_targets_without_a_frame(sky: Sky) -> None:
 PLANNED = [
     *ROUND[:9],
     f"DISTANCE({T}, {F}) < t.radius",
+    f"DISTANCE({T}, {F}) * 3600 < t.radius",
+    f"IN_UNIT(DISTANCE({T}, {F}), 'arcsec') <= 5",
     f"1 = CONTAINS({F}, CIRCLE({T}, t.radius))",
     f"1 = INTERSECTS(CIRCLE({T}, 5/3600.), f.outline)",
     f"1 = CONTAINS({T}, f.outline)",

@@ -45,7 +45,7 @@ def test_the_example_of_the_documentation_loads(tmp_path: Path) -> None:
     file = tmp_path / "mycam.yaml"
     file.write_text(page.split("```yaml\n")[1].split("```")[0], "utf-8")
     collection = load_collection(file)
-    assert collection.release_date(date(2019, 10, 1), "LP-7") == date(2021, 9, 30)
+    assert collection.release.plan(date(2019, 10, 1), "LP-7").day == date(2021, 9, 30)
 
 
 @pytest.mark.parametrize(
@@ -183,13 +183,13 @@ def test_the_first_exception_that_holds_sets_the_date(
         {"proposals": ["S19-*"], "nights": [date(2019, 10, 1), date(2020, 3, 31)], "days": 730},
     ]
     collection = _load(tmp_path, {"release": {"months": 18, "exceptions": exceptions}})
-    assert collection.release_date(night, proposal) == expected
+    assert collection.release.plan(night, proposal).day == expected
 
 
 @given(st.dates(date(1900, 1, 1), date(2200, 1, 1)), st.integers(1, 600))
 def test_months_end_on_the_same_day_or_the_last_of_the_month(night: date, months: int) -> None:
     values = _LEAST | {"release": {"months": months}}
-    end = Collection.model_validate(values).release_date(night, None)
+    end = Collection.model_validate(values).release.plan(night, None).day
     assert end is not None
     assert (end.year - night.year) * 12 + end.month - night.month == months
     assert end.day == night.day or (end.day < night.day and (end + timedelta(1)).day == 1)
@@ -197,4 +197,4 @@ def test_months_end_on_the_same_day_or_the_last_of_the_month(night: date, months
 
 def test_a_date_beyond_the_calendar_is_its_last_day() -> None:
     values = _LEAST | {"release": {"days": 99_999}}
-    assert Collection.model_validate(values).release_date(date(9990, 1, 1), None) == date.max
+    assert Collection.model_validate(values).release.plan(date(9990, 1, 1), None).day == date.max

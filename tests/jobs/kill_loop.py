@@ -214,21 +214,14 @@ def _compare(
 
 
 def _left_over(settings: Settings) -> list[str]:
-    """Statements that still run, and drafts that nobody writes."""
+    """Statements that still run, and drafts of jobs that have ended."""
     time.sleep(1)
-    faults = [str(draft) for draft in settings.jobs.glob("*/draft-*") if _is_young(draft)]
+    faults = [f"left over: {draft}" for draft in settings.jobs.glob("*/draft-*")]
     with psycopg.connect(admin_conninfo(settings, "vo")) as connection:
         rows = connection.execute(
             "SELECT query FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%'"
         ).fetchall()
     return faults + [f"still runs: {query[:60]}" for (query,) in rows]
-
-
-def _is_young(path: Path) -> bool:
-    """Whether a file is still written to."""
-    before = path.stat().st_size
-    time.sleep(0.5)
-    return path.stat().st_size != before
 
 
 def main() -> None:

@@ -122,3 +122,34 @@ async def test_inline_parts_together_are_limited(http: httpx.AsyncClient) -> Non
     again = await http.post(f"{job}/parameters", files=part)
     assert again.status_code == 413
     assert b"10000000 bytes" in again.content
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({}, 303),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}, 303),
+        ({"Sec-Fetch-Site": "none"}, 303),
+        ({"Origin": "http://localhost"}, 303),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://localhost.elsewhere.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://[bad"}, 403),
+    ],
+)
+async def test_pages_of_other_sites_change_nothing_in_the_name_of_a_user(
+    http: httpx.AsyncClient, said: dict[str, str], status: int
+) -> None:
+    dora = as_user("dora")
+    job = await create(http, dora)
+    form = {"EXECUTIONDURATION": "7"}
+    for answer in (
+        await http.post(f"{job}/executionduration", data=form, headers=dora | said),
+        await http.post(f"{job}/phase", data={"PHASE": "ABORT"}, headers=dora | said),
+        await http.post("/async", data={"QUERY": QUICK}, headers=dora | said),
+        await http.delete(job, headers=dora | said),
+    ):
+        assert answer.status_code == status
+    for left in await listed(http, dora):
+        assert (await http.delete(left, headers=dora)).status_code == 303

@@ -17,7 +17,8 @@ from vo_service.db.jobs import JobStore
 from vo_service.db.queue import Lost
 from vo_service.db.schema import upgrade
 from vo_service.model.job import Failure, Job, Lane, Phase, Result
-from vo_service.services.work import Progress, WorkQueue, open_queue, remove_orphans
+from vo_service.services.results import Progress
+from vo_service.services.work import WorkQueue, open_queue, remove_orphans
 from vo_service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -81,7 +82,7 @@ async def test_clients_take_turns_however_many_jobs_one_has(
     order = []
     while (job := await worker.claim(Lane.LONG)) is not None:
         order.append(job.job_id[:2])
-        await worker.complete(job, Result("text/plain", 0, "txt"), 0, lambda: None)
+        await worker.complete(job, [Result("text/plain", 0, "txt")], Progress(), lambda: None)
     # One place: each client is served once before any is served again.
     assert order == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
 
@@ -172,7 +173,7 @@ async def test_an_aborted_job_is_not_completed_and_its_result_not_published(
     assert await store.abort(job.job_id) is not None
     published: list[bool] = []
     done = await worker.complete(
-        job, Result("text/plain", 1, "txt"), 1, lambda: published.append(True)
+        job, [Result("text/plain", 1, "txt")], Progress(1, 1), lambda: published.append(True)
     )
     assert (done, published) == (False, [])
     assert await phase_of(store, job) is Phase.ABORTED
@@ -189,7 +190,7 @@ async def test_a_result_that_cannot_be_put_in_place_is_not_told(
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        await worker.complete(job, Result("text/plain", 1, "txt"), 1, refuse)
+        await worker.complete(job, [Result("text/plain", 1, "txt")], Progress(1, 1), refuse)
     assert await phase_of(store, job) is Phase.EXECUTING
     await worker.fail(job, Failure("full", transient=True))
     assert await phase_of(store, job) is Phase.ERROR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -156,6 +157,48 @@ def test_a_result_that_is_too_large_is_an_error(few: Settings, http: httpx.Clien
         assert "larger than 100000 bytes" in http.get(f"{job.url}/error").text
         place = few.jobs / job.url.rsplit("/", 1)[1]
         assert list(place.iterdir()) == []
+
+
+def leave(settings: Settings, job: Remote, *names: str) -> Path:
+    """The directory of a job, with what a worker that died leaves there."""
+    place = settings.jobs / job.url.rsplit("/", 1)[1]
+    place.mkdir(exist_ok=True)
+    for name in names:
+        (place / name).write_bytes(b"half a result")
+    return place
+
+
+def test_drafts_of_dead_workers_go_when_a_job_is_taken_up_and_when_it_is_aborted(
+    few: Settings, http: httpx.Client
+) -> None:
+    with command(few, "serve"):
+        done, stopped = submit(http, QUICK), submit(http, QUICK)
+        places = [leave(few, job, "draft-0a", "draft-0b", "result") for job in (done, stopped)]
+        done.post("/phase", PHASE="RUN")
+        done.wait("COMPLETED")
+        assert [file.name for file in places[0].iterdir()] == ["result"]
+        assert http.get(f"{done.url}/results/result").content.startswith(b"<?xml")
+        stopped.post("/phase", PHASE="ABORT")
+        assert list(places[1].iterdir()) == []
+        done.post("/phase", PHASE="ABORT")  # it has ended: nothing happens to its result
+        assert [file.name for file in places[0].iterdir()] == ["result"]
+
+
+def test_drafts_of_dead_workers_go_when_a_job_is_given_up(
+    few: Settings, http: httpx.Client
+) -> None:
+    once = few.model_copy(update={"job_attempts": 1})
+    with command(once.model_copy(update={"worker_in_serve": False}), "serve"):
+        with command(once, "worker") as worker:
+            job = submit(http, SLOW, PHASE="RUN")
+            job.wait("EXECUTING")
+            worker.kill()
+            worker.wait()
+        place = leave(few, job, "draft-0a", "result")
+        with command(once, "worker"):
+            job.wait("ERROR")
+            assert until(lambda: list(place.iterdir()) == [])
+        assert until(lambda: ask(few, RUNNING) == 0, 10)
 
 
 def test_several_jobs_run_at_once(few: Settings, http: httpx.Client) -> None:

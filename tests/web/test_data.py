@@ -59,7 +59,7 @@ def test_a_file_not_released_has_no_link_and_says_when_it_will_be(
     assert len(rows) == 3
     for path, release in rows:
         response = http.get(path)
-        assert response.status_code == 403
+        assert response.status_code == 401
         assert f"will be released on {release}" in response.text
         assert release > date.today()
         assert not os.path.lexists(archive.settings.public / path)

@@ -1,4 +1,4 @@
-"""Rows of DataLink for products in every state, read as the reader role."""
+"""Rows of DataLink for products in every state, read as the door."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def writer(settings: Settings) -> Iterator[Connection]:
 
 @pytest.fixture
 async def service(settings: Settings) -> AsyncIterator[LinkService]:
-    reader = Reader(conninfo(settings, Role.READER, **DATA_URL), size=2, limit_s=10.0)
+    reader = Reader(conninfo(settings, Role.DOOR, **DATA_URL), size=2, limit_s=10.0)
     yield LinkService(reader)
     await reader.aclose()
 
@@ -69,7 +69,9 @@ def store(writer: Connection, path: str, state: str, **changed: Any) -> str:
     one = frame(path)
     one = replace(one, product=replace(one.product, **changed))
     assert FrameStore(writer).store([one])[1] == []
-    writer.execute("UPDATE archive.product SET state = %s WHERE path = %s", (state, path))
+    writer.execute(
+        "UPDATE archive.product SET state = %s WHERE path = %s AND current", (state, path)
+    )
     return one.product.did
 
 
@@ -87,7 +89,7 @@ def store(writer: Connection, path: str, state: str, **changed: Any) -> str:
         ("withdrawn", {"source": None}, "NotFoundFault: withdrawn", (None, None)),
     ],
 )  # fmt: skip
-async def test_each_state_of_a_product_is_one_row(
+async def test_each_state_of_a_product_is_a_row_and_of_a_file_that_is_here_cutouts_too(
     service: LinkService,
     writer: Connection,
     state: str,
@@ -96,7 +98,10 @@ async def test_each_state_of_a_product_is_one_row(
     auth: tuple[str | None, bool | None],
 ) -> None:
     did = store(writer, "a.fits", state, **changed)
-    [row] = await found(service, did)
+    row, *cutouts = await found(service, did)
+    assert [(cut["semantics"], cut["service_def"]) for cut in cutouts] == (
+        [] if fault else [("#cutout", "cutout-1")]
+    )
     there = fault is None
     assert row["ID"] == did
     assert row["access_url"] == ("https://h/data/c/a.fits" if there else None)
@@ -112,7 +117,7 @@ async def test_only_the_newest_version_of_a_file_counts(
 ) -> None:
     store(writer, "a.fits", "withdrawn")
     did = store(writer, "a.fits", "public", size=5760)
-    [row] = await found(service, did)
+    row, _ = await found(service, did)
     assert (row["error_message"], row["content_length"]) == (None, 5760)
 
 
@@ -124,7 +129,7 @@ def test_the_address_is_obscores_whatever_the_name_of_the_file(
     settings: Settings, writer: Connection, name: str
 ) -> None:
     store(writer, name, "public")
-    with psycopg.connect(conninfo(settings, Role.READER, **DATA_URL)) as reader:
+    with psycopg.connect(conninfo(settings, Role.WRITER, **DATA_URL)) as reader:
         [pair] = reader.execute(
             "SELECT l.access_url, o.access_url FROM archive.link l "
             "JOIN ivoa.obscore o ON o.obs_publisher_did = l.did WHERE l.did = %s",
@@ -134,14 +139,23 @@ def test_the_address_is_obscores_whatever_the_name_of_the_file(
     assert pair[0].isascii()
 
 
-def test_the_reader_sees_the_view_and_no_table_behind_it(settings: Settings) -> None:
-    with psycopg.connect(conninfo(settings, Role.READER)) as reader:
-        described = reader.execute("SELECT * FROM archive.link").description or ()
+def test_the_door_sees_the_view_and_no_table_behind_it(settings: Settings) -> None:
+    with psycopg.connect(conninfo(settings, Role.DOOR)) as door:
+        described = door.execute("SELECT * FROM archive.link").description or ()
         assert [column.name for column in described] == [
-            *("did", "state", "release_date", "has_file", "media_type", "size", "access_url")
+            *("did", "state", "release_date", "has_file", "media_type", "size", "readable"),
+            "access_url",
         ]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            reader.execute("SELECT source FROM archive.product")
+            door.execute("SELECT source FROM archive.product")
+
+
+def test_the_reader_does_not_even_see_the_view(settings: Settings) -> None:
+    with (
+        psycopg.connect(conninfo(settings, Role.READER)) as reader,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        reader.execute("SELECT * FROM archive.link")
 
 
 def test_identifiers_are_looked_up_in_the_index_and_no_partition_is_read(
@@ -155,9 +169,10 @@ def test_identifiers_are_looked_up_in_the_index_and_no_partition_is_read(
     with psycopg.connect(settings.database_url or "", autocommit=True) as admin:
         admin.execute("ANALYZE archive.product")
     statement = render(select_links([f"ivo://x/c?{n}" for n in range(100)], 1001))
-    with psycopg.connect(conninfo(settings, Role.READER)) as reader:
+    with psycopg.connect(conninfo(settings, Role.DOOR)) as reader:
         lines = reader.execute(f"EXPLAIN {statement}".encode()).fetchall()
     plan = "\n".join(line for (line,) in lines)
-    assert "product_did" in plan
+    assert "product_open_did" in plan
+    assert "One-Time Filter" in plan  # what is closed is not even looked for
     assert "Seq Scan" not in plan
     assert "observation" not in plan

@@ -28,12 +28,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from vo_service.errors import NotFoundError
-from vo_service.web.files import (
-    FileDelivery,
-    open_published,
-    parse_ranges,
-    refuse_encoded_separators,
-)
+from vo_service.web.conditions import parse_ranges
+from vo_service.web.files import FileDelivery, open_published, refuse_encoded_separators
 
 BODY = bytes(range(256)) * 40  # 10 240 bytes, each position recognisable within 256
 HUGE = 5 * 2**30  # more than 32 bits can count

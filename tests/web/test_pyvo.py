@@ -136,6 +136,9 @@ def test_each_example_gives_rows(tap: pyvo.dal.TAPService, example: object) -> N
 def test_pyvo_reads_the_examples_tables_and_capabilities(tap: pyvo.dal.TAPService) -> None:
     assert [example["QUERY"] for example in tap.examples] == [e.query for e in EXAMPLES]
     assert set(tap.tables.keys()) == {
+        "archive_stats.download_month",
+        "archive_stats.night",
+        "archive_stats.release_week",
         "ivoa.obscore",
         "tap_schema.schemas",
         "tap_schema.tables",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from vo_service.adql import units
@@ -30,7 +31,17 @@ def computed(sign: str, left: Value, right: Value) -> Value:
     if folded is not None:
         return folded
     unit, like = _result_metadata(sign, left, right)
-    return typed(_sql(sign, left, right), kind, like, unit=unit)
+    result = typed(_sql(sign, left, right), kind, like, unit=unit)
+    return _with_distance(result, sign, left, right)
+
+
+def _with_distance(result: Value, sign: str, left: Value, right: Value) -> Value:
+    """A DISTANCE in other units, as ``DISTANCE(a, b) * 3600``, still knows its points."""
+    value, by = (right, left) if right.ends is not None and sign == "*" else (left, right)
+    if value.ends is None or not by.constant or by.constant < 0 or sign not in "*/":
+        return result
+    factor = by.constant if sign == "*" else 1.0 / by.constant
+    return replace(result, ends=value.ends, scale=value.scale * factor)
 
 
 def _folded(sign: str, left: Value, right: Value) -> Value | None:

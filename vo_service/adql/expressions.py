@@ -30,6 +30,7 @@ from vo_service.adql.values import (
     SQL_TYPES,
     Kind,
     Sql,
+    Test,
     Value,
     common_kind,
     described,
@@ -60,15 +61,12 @@ class Context:
 
     *clause* is its name in messages, *keys* are the GROUP BY expressions of a grouped query with
     their values (None in any other), *aggregates* whether COUNT and the like may stand here.
-    *positive* tells that only rows for which the condition is true matter, so that implied
-    bounds may be added.
     """
 
     scope: Scope
     clause: str
     keys: tuple[tuple[n.Node, Value], ...] | None = None
     aggregates: bool = False
-    positive: bool = True
 
 
 def _error(at: n.Place, message: str) -> QueryError:
@@ -225,14 +223,16 @@ class Expressions:
 
     @condition.register
     def _(self, node: n.Negated, context: Context) -> Sql:
-        return not_(self.condition(node.term, dataclasses.replace(context, positive=False)))
+        if (without := n.negation(node.term)) is not None:
+            return self.condition(without, context)
+        return not_(self.condition(node.term, context))
 
     @condition.register
     def _(self, node: n.Comparison, context: Context) -> Sql:
         left, right = self.value(node.left, context), self.value(node.right, context)
-        positional = _positional(left, node.operator, right, context)
+        positional = _positional(left, node.operator, right)
         if positional is None:
-            positional = _positional(right, _MIRROR[node.operator], left, context)
+            positional = _positional(right, _MIRROR[node.operator], left)
         if positional is not None:
             return positional
         first, second = _comparable([left, right], node)
@@ -243,8 +243,8 @@ class Expressions:
         parts = [self.value(part, context) for part in (node.value, node.low, node.high)]
         value, low, high = _comparable(parts, node)
         between = value.between(low, high)
-        nearest_to = _positional(parts[0], "<=", parts[2], context)
-        if nearest_to is not None and context.positive and not node.negated:
+        nearest_to = _positional(parts[0], "<=", parts[2])
+        if nearest_to is not None and not node.negated:
             # Of a distance, only the upper end can be served by an index.
             return and_(nearest_to, between)
         return not_(between) if node.negated else between
@@ -307,7 +307,7 @@ def _inside(node: n.Aggregate | n.Call, context: Context) -> Context:
     )
 
 
-def _positional(value: Value, sign: str, other: Value, context: Context) -> Sql | None:
+def _positional(value: Value, sign: str, other: Value) -> Sql | None:
     """A comparison of a test with a constant, or of a distance, as a bare operator."""
     test = None
     if value.test is not None:
@@ -315,11 +315,12 @@ def _positional(value: Value, sign: str, other: Value, context: Context) -> Sql 
             return None
         yes, no = (_COMPARE[sign](answer, other.constant) for answer in (1, 0))
         if no and not yes:
-            return not_(value.test.holds)
-        test = value.test if yes and not no else None
-    elif value.ends is not None and other.is_number and sign in ("<", "<=", "="):
-        test = predicates.closer(*value.ends, other, sign)
-    if test is None or test.bounds is None or not context.positive:
+            test = value.test.opposite or Test(not_(value.test.holds))
+        elif yes and not no:
+            test = value.test
+    elif value.ends is not None and other.is_number:
+        test = predicates.distance(value, sign, other)
+    if test is None or test.bounds is None:
         return test.holds if test else None
     return and_(test.bounds, test.holds)
 

@@ -7,6 +7,7 @@ Functions", "String Functions and Operators", "COALESCE", "IN_UNIT".
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -117,7 +118,8 @@ def _in_unit(arguments: Arguments) -> Value:
         arguments.fail("expected a unit as a string literal")
     factor = units.factor(value.field.unit, unit)
     result: Sql = cast(value.sql, Double()) * literal(factor, Double())
-    return typed(result, "double", value, unit=unit)
+    converted = typed(result, "double", value, unit=unit)
+    return dataclasses.replace(converted, ends=value.ends, scale=value.scale * factor)
 
 
 def _point(arguments: Arguments) -> Value:

@@ -43,6 +43,7 @@ __all__ = [
     "Statement",
     "String",
     "TableName",
+    "negation",
     "walk",
 ]
 
@@ -346,3 +347,26 @@ def walk(node: Node) -> Iterator[Node]:
         node = waiting.pop()
         yield node
         waiting.extend(part for part in children(node) if not isinstance(part, Query))
+
+
+_OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+
+
+def negation(node: Node) -> Node | None:
+    """What NOT makes of a condition, said without NOT; None where that cannot be.
+
+    True, false and unknown alike: an index can serve ``a <= b``, never ``NOT a > b``.
+    """
+    match node:
+        case Negated():
+            return node.term
+        case AllOf() | Disjunction():
+            other = Disjunction if isinstance(node, AllOf) else AllOf
+            return other(
+                at=node.at, terms=tuple(Negated(at=term.at, term=term) for term in node.terms)
+            )
+        case Comparison():
+            return dataclasses.replace(node, operator=_OPPOSITE[node.operator])
+        case Between() | InList() | InQuery() | Like() | IsNull():
+            return dataclasses.replace(node, negated=not node.negated)
+    return None

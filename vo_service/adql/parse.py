@@ -17,6 +17,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken, VisitError
 from vo_service.adql import nodes as n
 from vo_service.adql.words import (
     AGGREGATES,
+    CAST_TYPES,
     FUNCTION_WORDS,
     RESERVED,
     TYPE_WORDS,
@@ -92,8 +93,7 @@ def _position(text: str, index: int) -> tuple[int, int]:
 
 
 def _unexpected_character(error: UnexpectedCharacters, text: str) -> QueryError:
-    rest = text[error.pos_in_stream :]
-    match rest[0]:
+    match text[error.pos_in_stream or 0]:
         case "'":
             reason = "this string is not closed, expected another '"
         case '"':
@@ -343,7 +343,7 @@ class _Nodes(Transformer[Token, n.Statement]):
 
     def geometry_type(self, name: Token) -> tuple[str, None]:
         if name.upper() not in {"POINT", "CIRCLE", "POLYGON"}:
-            raise _error(name, f"{name} is no type to cast to")
+            raise _error(name, f"{name} is no type to cast to, expected {CAST_TYPES}")
         return name.upper(), None
 
     def identifier(self, token: Token | n.Name) -> n.Name:

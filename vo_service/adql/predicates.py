@@ -35,14 +35,18 @@ from vo_service.adql.geometry import angle, centroid, circle_of, computed_point,
 from vo_service.adql.moc import MAX_COVERAGE_ORDER, Moc
 from vo_service.adql.values import Shape, Sql, Test, Value, typed
 from vo_service.adql.windows import apart, row_windows
+from vo_service.model.region import Point
 
-__all__ = ["as_number", "closer", "contains", "intersects"]
+__all__ = ["as_number", "contains", "distance", "intersects"]
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
     "=": operator.eq,
 }
+
+#: What a sign becomes on the other side of the sky.
+_FARTHER = {">": "<", ">=": "<="}
 
 #: Square degrees up to which the circles around a MOC's cells are worth an index scan.
 _INDEXED_AREA = 4000.0
@@ -71,22 +75,42 @@ def _yielding(shape: Shape, other: Shape) -> Shape:
     return shape
 
 
-def closer(a: Shape, b: Shape, radius: Value, sign: str) -> Test | None:
-    """``DISTANCE(a, b) < radius``, or with ``<=`` or ``=``; None where no index can help."""
-    a, b = _yielding(a, b), _yielding(b, a)
-    known = radius.constant
-    if known is not None and not 0.0 <= known <= 90.0:
+def distance(apart: Value, sign: str, radius: Value) -> Test | None:
+    """A DISTANCE (times a number) compared with a radius; None where no index can help."""
+    assert apart.ends is not None  # noqa: S101 - it is a distance
+    (a, b), scale = apart.ends, apart.scale
+    known = None if radius.constant is None else float(radius.constant) / scale
+    if sign in _FARTHER:
+        return None if known is None else _farther(a, b, known, sign)
+    if sign not in _COMPARE or (sign == "=" and scale != 1.0):
         return None
     if known is not None:
-        inside = _within(a, circle_of(b, float(known)))
-        if sign == "<=":
-            return inside
-        bounds = [inside.holds, *([inside.bounds] if inside.bounds is not None else [])]
-        # PostgreSQL may look at either first; both are needed, one for the index.
-        return _test(_COMPARE[sign](angle(a, b), _number(math.radians(known))), *bounds)
+        return _closer(a, b, known, sign) if 0.0 <= known <= 90.0 else None
+    a, b = _yielding(a, b), _yielding(b, a)
     size: Sql = cast(radius.sql, Double())
+    if scale != 1.0:
+        size = size / _number(scale)
     holds = _COMPARE[sign](func.degrees(angle(a, b)), size)
     return _test(holds, *_discs(a, b, size), *_radius_windows(a, b, size))
+
+
+def _closer(a: Shape, b: Shape, radius: float, sign: str) -> Test:
+    a, b = _yielding(a, b), _yielding(b, a)
+    inside = _within(a, circle_of(b, radius))
+    if sign == "<=":
+        return inside
+    bounds = [inside.holds, *([inside.bounds] if inside.bounds is not None else [])]
+    # PostgreSQL may look at either first; both are needed, one for the index.
+    return _test(_COMPARE[sign](angle(a, b), _number(math.radians(radius))), *bounds)
+
+
+def _farther(a: Shape, b: Shape, radius: float, sign: str) -> Test | None:
+    """What is far from a place is close to the place on the other side of the sky."""
+    fixed, place = (a, b) if isinstance(a.region, Point) else (b, a)
+    if not isinstance(fixed.region, Point) or not 90.0 <= radius <= 180.0:
+        return None
+    across = constant(Point((fixed.region.ra + 180.0) % 360.0, -fixed.region.dec))
+    return _closer(place, across, 180.0 - radius, _FARTHER[sign])
 
 
 def _within(place: Shape, disc: Shape) -> Test:
@@ -102,7 +126,8 @@ def _within(place: Shape, disc: Shape) -> Test:
         holds = angle(place, centre) <= func.radians(disc.radius) + _number(1e-9)
         return _test(holds, *_discs(place, centre, disc.radius), *windows)
     if disc.large:
-        return _test(angle(place, centre) <= _number(math.radians(radius)), *windows)
+        inside = _test(angle(place, centre) <= _number(math.radians(radius)), *windows)
+        return dataclasses.replace(inside, opposite=_farther(place, centre, radius, ">"))
     ways = [place.sql.bool_op("<@")(disc.sql)]
     if centre.row is not None and centre.row is not place.row:
         ways.append(centre.sql.bool_op("<@")(circle_of(place, radius).sql))

@@ -158,10 +158,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """CONTAINS or INTERSECTS: *holds* decides, *bounds* is implied by it and cheaper."""
+    """CONTAINS or INTERSECTS: *holds* decides, *bounds* is implied by it and cheaper.
+
+    *opposite* is what can serve an index where the answer is no.
+    """
 
     holds: Sql
     bounds: Sql | None = None
+    opposite: Test | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,7 @@ class Value:
     *field* is its metadata (datatype and xtype of char and array values included), *constant*
     a number known beforehand, *shape* the geometry that the value is or, for footprints kept
     as text, stands for; *row* and *axis* tell the two coordinates of a table's position. *test*
-    is what a value of 1 or 0 says, *ends* are the points that a DISTANCE lies between.
+    is what a value of 1 or 0 says, *ends* are two points whose DISTANCE it is, times *scale*.
     """
 
     sql: Sql
@@ -184,6 +188,7 @@ class Value:
     axis: Literal["ra", "dec"] | None = None
     test: Test | None = None
     ends: tuple[Shape, Shape] | None = None
+    scale: float = 1.0
 
     @property
     def is_number(self) -> bool:

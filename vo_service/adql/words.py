@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-__all__ = ["AGGREGATES", "FUNCTION_WORDS", "RESERVED", "TYPE_WORDS", "expected_words"]
+__all__ = ["AGGREGATES", "CAST_TYPES", "FUNCTION_WORDS", "RESERVED", "TYPE_WORDS", "expected_words"]
 
 _SQL92 = """
 ABSOLUTE ACTION ADD ALL ALLOCATE ALTER AND ANY ARE AS ASC ASSERTION AT AUTHORIZATION AVG BEGIN
@@ -122,10 +122,16 @@ _VALUE = frozenset(
 )
 _OPERATOR = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "CONCATENATE"})
 _PREDICATE = frozenset(["COMPARISON", "_BETWEEN", "_IN", "LIKE", "ILIKE", "_IS"])
+#: What a value may be cast to.
+CAST_TYPES = (
+    "a type (SMALLINT, INTEGER, BIGINT, REAL, DOUBLE PRECISION, CHAR, VARCHAR, TIMESTAMP, POINT, "
+    "CIRCLE, POLYGON)"
+)
 _GROUPS = (
     (_VALUE | {"NOT", "EXISTS"}, "a condition"),
     (_VALUE, "an expression"),
     (_OPERATOR, "an operator"),
+    (frozenset({"TYPE", "DOUBLE", "FUNCTION"}), CAST_TYPES),
     (_PREDICATE | {"NOT"}, "a comparison"),
 )
 

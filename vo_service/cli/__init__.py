@@ -25,6 +25,8 @@ def main() -> None:
         app()
     except VOError as error:
         _fail(str(error))
+    except UnicodeEncodeError as error:  # an argument that the shell gave as other bytes
+        _fail(f"{error.object!r}: expected text in UTF-8")
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except psycopg.Error as error:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from vo_service import __version__
+from vo_service.cli.alarm import alarm
+from vo_service.cli.bench import bench_command
+from vo_service.cli.bundle import bundle_command
 from vo_service.cli.context import database, settings_of, stopping_on_sigterm
+from vo_service.cli.corrections import corrections
+from vo_service.cli.data import data
 from vo_service.cli.demo import run_demo
 from vo_service.cli.ingest import ingest_command
-from vo_service.cli.progress import amount
-from vo_service.cli.server import listen, on_port, serve
+from vo_service.cli.life import expire_command, history_command
+from vo_service.cli.release import release_app
+from vo_service.cli.server import ServedRole, database_for, listen, on_port, serve
+from vo_service.cli.status import status_command, transfers_command
+from vo_service.cli.user import user
+from vo_service.cli.withdraw import withdraw_command
 from vo_service.cli.worker import run_worker
 from vo_service.db.cluster import Cluster
 from vo_service.db.connect import private_cluster
 from vo_service.errors import ConfigError
 from vo_service.services.checks import compute_md5, find_problems
-from vo_service.services.release import release_due
 from vo_service.services.setup import initialise
-from vo_service.services.status import summaries
 from vo_service.settings import Settings, load_settings
 
 __all__ = ["app"]
@@ -37,6 +42,10 @@ app = typer.Typer(
 )
 db = typer.Typer(no_args_is_help=True, help="The private PostgreSQL cluster.")
 app.add_typer(db, name="db")
+app.add_typer(user, name="user")
+app.add_typer(data, name="data")
+app.add_typer(corrections, name="corrections")
+app.add_typer(alarm, name="alarm")
 
 _out = Console(highlight=False)
 
@@ -110,33 +119,34 @@ def _bounds(count: int | None, text: str | None) -> list[float] | None:
     return None if count is None else [360.0 * step / count for step in range(count + 1)]
 
 
+app.command("bench")(bench_command)
 app.command("ingest")(ingest_command)
+app.command("bundle")(bundle_command)
 
 
-@app.command()
-def release(
-    context: Context,
-    on: Annotated[
-        datetime | None,
-        typer.Option("--date", formats=["%Y-%m-%d"], help="The day to release for [today, UTC]."),
-    ] = None,
-) -> None:
-    """Publish everything whose release date has come."""
-    settings = settings_of(context)
-    with database(settings):
-        done = release_due(settings, on.date() if on else _today())
-    _out.print(f"{done.count} products released.")
-    for problem in done.problems:
-        Console(stderr=True).print(problem, style="red")
-    if done.problems:
-        raise typer.Exit(1)
+app.add_typer(release_app, name="release")
+
+
+app.command("withdraw")(withdraw_command)
+app.command("history")(history_command)
+app.command("expire")(expire_command)
 
 
 @app.command("serve")
-def serve_command(context: Context, port: Port = None) -> None:
+def serve_command(
+    context: Context,
+    port: Port = None,
+    role: Annotated[
+        ServedRole | None,
+        typer.Option(
+            help="What is served: all; api (files are left to data_url); data (files only, for "
+            "another machine) (VO_ROLE; all)."
+        ),
+    ] = None,
+) -> None:
     """Serve in the foreground until Ctrl-C."""
-    settings = settings_of(context, port=port)
-    with stopping_on_sigterm(), listen(settings) as sock, database(settings):
+    settings = settings_of(context, port=port, role=role)
+    with stopping_on_sigterm(), listen(settings) as sock, database_for(settings):
         here = on_port(settings, sock)
         serve(here, sock, lambda: _out.print(f"ready: {here.root_url}/"))
 
@@ -164,23 +174,8 @@ def demo(
     run_demo(context.obj, port, make_only=make_only, small=small)
 
 
-@app.command()
-def status(context: Context) -> None:
-    """Show what the archive holds."""
-    settings = settings_of(context)
-    with database(settings):
-        lines = summaries(settings)
-    table = Table(box=None, pad_edge=False)
-    for name in ("collection", "files", "size", "public", "not released", "refused"):
-        table.add_column(name, justify="left" if name == "collection" else "right")
-    table.add_column("last ingest (UTC)")
-    for line in lines:
-        table.add_row(
-            line.collection, str(line.files), amount(line.size), str(line.public),
-            str(line.waiting), str(line.refused),
-            f"{line.last_ingest:%Y-%m-%d %H:%M}" if line.last_ingest else "-",
-        )  # fmt: skip
-    _out.print(table if lines else "The archive is empty; see 'vo-service ingest --help'.")
+app.command("status")(status_command)
+app.command("transfers")(transfers_command)
 
 
 @app.command()
@@ -249,7 +244,3 @@ def _private(settings: Settings) -> Cluster:
             "database_url is set: that PostgreSQL is not vo-service's to start or stop"
         )
     return cluster
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -13,7 +14,8 @@ import typer
 
 from vo_service.db.connect import private_cluster
 from vo_service.db.schema import upgrade
-from vo_service.errors import ConfigError
+from vo_service.errors import ConfigError, VOError
+from vo_service.services.publication import recover
 from vo_service.settings import SETTINGS_FILE, Settings, load_settings
 
 __all__ = ["database", "settings_of", "stopping_on_sigterm"]
@@ -39,7 +41,7 @@ def settings_of(context: typer.Context, **overrides: object) -> Settings:
 
 @contextlib.contextmanager
 def database(settings: Settings, *, stop: bool | None = None) -> Iterator[None]:
-    """Hold the database up while a command works, at the newest schema.
+    """Hold the database up while a command works, at the newest schema, nothing half-done in it.
 
     A private cluster that did not run is started and stopped again at the end; one that ran
     is left running, unless *stop* says otherwise.
@@ -48,10 +50,23 @@ def database(settings: Settings, *, stop: bool | None = None) -> Iterator[None]:
     started = cluster.start() if cluster else False
     try:
         upgrade(settings)
+        finish_what_died(settings)
         yield
     finally:
         if cluster and (started if stop is None else stop):
             cluster.stop()
+
+
+def finish_what_died(settings: Settings) -> None:
+    """Complete or undo what a command that was killed had begun to publish or to withdraw."""
+    try:
+        found = recover(settings)
+    except VOError as error:
+        print(f"vo-service: {error}", file=sys.stderr)
+        return
+    if found.count or found.problems:
+        said = f"completed what a command that died had begun ({found.count} products)"
+        print("; ".join((f"vo-service: {said}", *found.problems)), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from vo_service.cli.progress import progress_bar
 from vo_service.db.frames import Counts
 from vo_service.model.observation import Refusal
 from vo_service.services.checks import compute_md5
-from vo_service.services.ingest import IngestRequest, find_collection, ingest
+from vo_service.services.ingest import IngestRequest, find_collection, ingest, known_as
 from vo_service.services.release import release_due
 from vo_service.settings import Settings
 
@@ -48,6 +48,9 @@ def ingest_command(
     md5: Annotated[
         bool, typer.Option("--md5", help="Compute checksums afterwards ('vo-service md5').")
     ] = False,
+    origin: Annotated[
+        str | None, typer.Option(help="Where the files come from (this host and the directory).")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write refused files and reasons to this CSV file.")
     ] = None,
@@ -60,8 +63,9 @@ def ingest_command(
     settings = settings_of(context)
     with database(settings):
         counts = run_ingest(
-            settings, collection, paths, processes=processes, headers_only=headers, report=report
-        )
+            settings, collection, paths,
+            processes=processes, headers_only=headers, origin=origin, report=report,
+        )  # fmt: skip
         if md5:
             _out.print(f"{compute_md5(settings, _err.print)} checksums computed.")
     if counts.refused:
@@ -75,12 +79,15 @@ def run_ingest(
     *,
     processes: int = 2,
     headers_only: bool = False,
+    origin: str | None = None,
     report: Path | None = None,
 ) -> Counts:
     """Ingest and release, and tell about it."""
     request = IngestRequest(
         collection=find_collection(settings, collection),
         paths=paths,
+        file=known_as(collection),
+        origin=origin,
         processes=processes,
         headers_only=headers_only,
     )
@@ -114,7 +121,7 @@ def run_ingest(
         )
     if shown > _SHOWN:
         _err.print(f"... and {shown - _SHOWN} more; all are in the table archive.refusal.")
-    released = release_due(settings, datetime.now(UTC).date())
+    released = release_due(settings, datetime.now(UTC).date(), collections=[name])
     for problem in released.problems:
         _err.print(problem, markup=False)
     _out.print(

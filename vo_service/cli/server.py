@@ -8,16 +8,21 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from enum import StrEnum
 
 import uvicorn
+from starlette.applications import Starlette
 
 from vo_service import __version__
+from vo_service.cli.context import database
 from vo_service.errors import ConfigError
 from vo_service.settings import Settings
 from vo_service.web.app import create_app
+from vo_service.web.dataserver import create_data_app
 from vo_service.worker import work
 
-__all__ = ["listen", "on_port", "serve"]
+__all__ = ["ServedRole", "database_for", "listen", "on_port", "serve"]
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +67,27 @@ class _Server(uvicorn.Server):
             self._ready()
 
 
+class ServedRole(StrEnum):
+    """What a server does: everything, everything but files, files alone."""
+
+    ALL = "all"
+    API = "api"
+    DATA = "data"
+
+
+def database_for(settings: Settings) -> AbstractContextManager[None]:
+    """The database for as long as a server needs it; a data server has none of its own.
+
+    Raises
+    ------
+    ConfigError
+        If the role wants a setting that is not there.
+    """
+    if settings.role == "api" and not settings.data_url:
+        raise ConfigError("data_url: role api needs the address of the server that delivers files")
+    return contextlib.nullcontext() if settings.role == "data" else database(settings)
+
+
 def listen(settings: Settings) -> socket.socket:
     """The socket to serve on, bound first so that a taken port is found before any work.
 
@@ -92,7 +118,7 @@ def on_port(settings: Settings, sock: socket.socket) -> Settings:
 def serve(settings: Settings, sock: socket.socket, ready: Callable[[], None]) -> None:
     """Serve on *sock* and call *ready* when requests are answered; returns when told to stop."""
     config = uvicorn.Config(
-        create_app(settings, [lambda: work(settings)] if settings.worker_in_serve else []),
+        _application(settings),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=_GRACE_S,
@@ -100,3 +126,12 @@ def serve(settings: Settings, sock: socket.socket, ready: Callable[[], None]) ->
         headers=[("Server", f"vo-service/{__version__}")],
     )
     _Server(config, ready).run(sockets=[sock])
+
+
+def _application(settings: Settings) -> Starlette:
+    if settings.role == "data":
+        # Its log of downloads is lines on standard error where it has no database.
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.getLogger("vo_service").setLevel(logging.INFO)
+        return create_data_app(settings)
+    return create_app(settings, [lambda: work(settings)] if settings.worker_in_serve else [])

@@ -6,6 +6,7 @@ from what `read_catalog` gives, so they cannot disagree. Source: TAP 1.1, "TAP_S
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import defaultdict
@@ -15,7 +16,10 @@ from sqlalchemy import Connection, text
 
 from vo_service.model.table import Catalog, Column, ForeignKey, Position, Schema, Table
 
-__all__ = ["read_catalog", "write_catalog"]
+__all__ = ["read_catalog", "read_member_catalog", "write_catalog"]
+
+#: What known people read instead of a relation: the same with what is theirs.
+_MEMBER_RELATIONS = {"archive.obscore": "archive.obscore_member"}
 
 
 def write_catalog(connection: Connection, catalog: Catalog) -> None:
@@ -165,6 +169,28 @@ def read_catalog(connection: Connection) -> Catalog:
         ),
         keys=_read_keys(connection),
     )
+
+
+def read_member_catalog(connection: Connection) -> Catalog:
+    """The catalogue for the role ``vo_member``, whose rows are those of who asks."""
+    catalog = read_catalog(connection)
+    closed = connection.execute(text("SELECT reach FROM archive.closed_reach")).scalar_one()
+    schemas = (
+        dataclasses.replace(
+            schema, tables=tuple(_for_members(table, closed) for table in schema.tables)
+        )
+        for schema in catalog.schemas
+    )
+    return dataclasses.replace(catalog, schemas=tuple(schemas))
+
+
+def _for_members(table: Table, reach: float) -> Table:
+    relation, position = _MEMBER_RELATIONS.get(table.relation), table.position
+    if relation is None:
+        return table
+    if position is not None:
+        position = dataclasses.replace(position, reach=max(position.reach, reach))
+    return dataclasses.replace(table, relation=relation, position=position)
 
 
 def _read_keys(connection: Connection) -> tuple[ForeignKey, ...]:

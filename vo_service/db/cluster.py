@@ -94,7 +94,7 @@ class Cluster:
                 return
             shutil.rmtree(self.data, ignore_errors=True)  # what an interrupted initdb left
             self._run(
-                self._program("initdb"),
+                self.program("initdb"),
                 f"--pgdata={self.data}",
                 f"--username={ADMIN}",
                 "--encoding=UTF8",
@@ -158,7 +158,7 @@ class Cluster:
     def _answers(self, deadline: float) -> bool:
         """Whether a server runs and takes connections; waits for one that starts or dies."""
         while self._pg_ctl("status", check=False).returncode == 0:
-            ready = (self._program("pg_isready"), "--quiet", f"--host={self.socket}")
+            ready = (self.program("pg_isready"), "--quiet", f"--host={self.socket}")
             if self._run(*ready, check=False).returncode == 0:
                 return True
             if time.monotonic() > deadline:
@@ -222,7 +222,14 @@ class Cluster:
         except (OSError, ValueError):
             return None
 
-    def _program(self, name: str) -> str:
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs, of this cluster's version.
+
+        Raises
+        ------
+        ConfigError
+            If it is not installed.
+        """
         wanted = self._version()
         found = _installed()
         if wanted is not None:
@@ -236,7 +243,7 @@ class Cluster:
         return str(found[max(found)] / name)
 
     def _pg_ctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self._run(self._program("pg_ctl"), f"--pgdata={self.data}", *arguments, check=check)
+        return self._run(self.program("pg_ctl"), f"--pgdata={self.data}", *arguments, check=check)
 
     def _run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         prefix = ("runuser", "-u", self._owner().pw_name, "--") if os.geteuid() == 0 else ()

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import ClauseElement
 
+from vo_service.db.people import work_for
 from vo_service.db.stream import render
 from vo_service.model.job import Estimate
 
@@ -23,9 +24,10 @@ _PARTITIONS = (
 
 
 async def estimate(
-    connection: psycopg.AsyncConnection[Any], statement: ClauseElement
+    connection: psycopg.AsyncConnection[Any], statement: ClauseElement, person: str | None = None
 ) -> Estimate | None:
-    """Rows, cost and partitions of *statement*; None if PostgreSQL tells no plan."""
+    """Rows, cost and partitions of *statement* if *person* asks; None if there is no plan."""
+    await work_for(connection, person)
     # Without parameters, so that psycopg leaves the percent signs of the text alone.
     cursor = await connection.execute(f"EXPLAIN (FORMAT JSON) {render(statement)}".encode())
     row = await cursor.fetchone()

@@ -17,6 +17,14 @@ from urllib.parse import quote
 import psycopg
 from psycopg.types.json import Jsonb
 
+from vo_service.db.publication import PublicationStore
+from vo_service.db.visibility import (
+    OBSERVATION_COLUMNS,
+    closed_on_arrival,
+    place_rows,
+    placing,
+    widen_reach,
+)
 from vo_service.errors import TransientError
 from vo_service.model.observation import Frame, HDUHeader, Product, Refusal
 from vo_service.model.region import Circle, Point, Polygon
@@ -26,18 +34,14 @@ __all__ = ["Counts", "FrameStore", "Known", "access_path"]
 _PRODUCT_COLUMNS = (
     *("product_id", "collection", "path", "version", "did", "source", "size", "modified"),
     *("media_type", "md5", "md5_given", "night", "release_date", "proposal_id", "data_typ"),
-    *("obs_mod", "observer", "object_name", "headers"),
+    *("obs_mod", "observer", "object_name", "elsewhere", "headers"),
+    *("origin", "release_rule", "instrument", "frame_id"),
 )
 _OBSERVATION_VALUES = (
     *("dataproduct_type", "calib_level", "obs_collection", "obs_id", "target_name", "s_ra"),
     *("s_dec", "s_fov", "s_resolution", "s_xel1", "s_xel2", "t_min", "t_max", "t_exptime"),
     *("t_resolution", "t_xel", "em_min", "em_max", "em_res_power", "em_xel", "o_ucd"),
     *("pol_states", "pol_xel", "facility_name", "instrument_name"),
-)
-_OBSERVATION_COLUMNS = (
-    *_OBSERVATION_VALUES,
-    *("product_id", "obs_publisher_did", "access_path", "access_format", "access_estsize"),
-    *("s_region", "position", "region"),
 )
 
 
@@ -70,30 +74,37 @@ class Known:
     size: int
     modified: datetime
     source: str | None
+    elsewhere: bool
 
 
 def access_path(product: Product) -> str | None:
-    """What follows ``/data/`` in the product's address; None where no file is here."""
-    if product.source is None:
+    """What follows ``/data/`` in the product's address; None where no file is to be had."""
+    if product.source is None and not product.elsewhere:
         return None
     return quote(f"{product.collection}/{product.path}")
 
 
 class FrameStore:
-    """Statements of ingest, on a connection of the writer."""
+    """Statements of ingest, on a connection of the writer; *actor* is who ingests."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], actor: str = "ingest") -> None:
         self._connection = connection
+        self._publication = PublicationStore(connection)
+        self._actor = actor
 
-    def register(self, name: str, title: str, description: str, definition: str) -> None:
-        """Add a collection or bring its definition up to date."""
-        self._connection.execute(
-            "INSERT INTO archive.collection (name, title, description, definition) "
-            "VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET title = EXCLUDED.title, "
-            "description = EXCLUDED.description, definition = EXCLUDED.definition, "
-            "updated = now()",
-            (name, title, description, definition),
-        )
+    def register(
+        self, name: str, title: str, description: str, definition: str, file: str | None = None
+    ) -> None:
+        """Add a collection or bring its definition up to date, and where it was read."""
+        with self._connection.transaction(), placing(self._connection, name):
+            self._connection.execute(
+                "INSERT INTO archive.collection (name, title, description, definition, file) "
+                "VALUES (%s, %s, %s, %s, %s) "
+                "ON CONFLICT (name) DO UPDATE SET title = EXCLUDED.title, "
+                "description = EXCLUDED.description, definition = EXCLUDED.definition, "
+                "file = EXCLUDED.file, updated = now()",
+                (name, title, description, definition, file),
+            )
 
     def roots(self, collection: str) -> list[str]:
         """Storage roots of a collection so far."""
@@ -147,7 +158,8 @@ class FrameStore:
     def known(self, collection: str, paths: Sequence[str]) -> dict[str, Known]:
         """Current products by path, of those asked for."""
         rows = self._connection.execute(
-            "SELECT path, product_id, version, size, modified, source FROM archive.product "
+            "SELECT path, product_id, version, size, modified, source, elsewhere "
+            "FROM archive.product "
             "WHERE collection = %s AND path = ANY(%s) AND current",
             (collection, list(paths)),
         )
@@ -223,15 +235,13 @@ class FrameStore:
     def _copy(self, frames: Sequence[Frame]) -> Counts:
         if not frames:
             return Counts()
+        closed = closed_on_arrival(self._connection, frames[0].product.collection)
         old = self.known(frames[0].product.collection, [f.product.path for f in frames])
         gone = [known.product_id for known in old.values()]
+        withdrawn: set[str] = set()
         if gone:
-            self._connection.execute(
-                "UPDATE archive.product SET current = false WHERE product_id = ANY(%s)", (gone,)
-            )
-            self._connection.execute(
-                "DELETE FROM archive.observation WHERE product_id = ANY(%s)", (gone,)
-            )
+            withdrawn = self._publication.retire(gone, self._actor)
+            self._drop_observations(gone)
         ids = [
             row[0]
             for row in self._connection.execute(
@@ -240,32 +250,79 @@ class FrameStore:
             )
         ]
         versions = {path: known.version + 1 for path, known in old.items()}
-        with self._copy_into("archive.product", _PRODUCT_COLUMNS) as copy:
+        with self._copy_into("archive.product", (*_PRODUCT_COLUMNS, "closed")) as copy:
             for number, frame in zip(ids, frames, strict=True):
-                copy.write_row(_product_row(number, versions.get(frame.product.path, 1), frame))
-        with self._copy_into("archive.observation", _OBSERVATION_COLUMNS) as copy:
-            for number, frame in zip(ids, frames, strict=True):
-                copy.write_row(_observation_row(number, frame))
-        self._widen_reach(frames)
+                row = _product_row(number, versions.get(frame.product.path, 1), frame)
+                copy.write_row((*row, closed))
+        self._copy_observations(ids, frames, closed)
+        widen_reach(self._connection, _reach(frames), closed=closed)
+        # A new version may be put right, or not: that is for the one to say who withdrew it.
+        still = [n for n, f in zip(ids, frames, strict=True) if f.product.path in withdrawn]
+        if still:
+            self._publication.keep_withdrawn(still, self._actor)
         self._connection.execute(
             "DELETE FROM archive.refusal WHERE collection = %s AND source = ANY(%s)",
             (frames[0].product.collection, [f.product.source for f in frames]),
         )
         return Counts(added=len(frames) - len(old), changed=len(old))
 
+    def remap(self, ids: Sequence[int], frames: Sequence[Frame]) -> None:
+        """Give products, which stay what they are, the values of corrected headers.
+
+        When they are released is left to the rules, which look at proposal and night.
+        """
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE archive.product SET night = %s, proposal_id = %s, data_typ = %s, "
+                "obs_mod = %s, observer = %s, object_name = %s, instrument = %s "
+                "WHERE product_id = %s",
+                [
+                    (
+                        p.night, p.proposal_id, p.data_typ, p.obs_mod, p.observer, p.object_name,
+                        frame.observation.instrument_name, number,
+                    )
+                    for number, frame in zip(ids, frames, strict=True) if (p := frame.product)
+                ],
+            )  # fmt: skip
+        self._drop_observations(ids)
+        rows = self._connection.execute(
+            "SELECT product_id FROM archive.product WHERE product_id = ANY(%s) AND closed",
+            (list(ids),),
+        )
+        hidden = {number for (number,) in rows}
+        for closed in (False, True):
+            chosen = [i for i, number in enumerate(ids) if (number in hidden) == closed]
+            some = [frames[i] for i in chosen]
+            self._copy_observations([ids[i] for i in chosen], some, closed)
+            widen_reach(self._connection, _reach(some), closed=closed)
+        place_rows(self._connection, ids)
+
+    def _drop_observations(self, ids: Sequence[int]) -> None:
+        for table in ("observation", "observation_closed"):
+            self._connection.execute(
+                f"DELETE FROM archive.{table} WHERE product_id = ANY(%s)".encode(),  # noqa: S608 - two names
+                (list(ids),),
+            )
+
+    def _copy_observations(self, ids: Sequence[int], frames: Sequence[Frame], closed: bool) -> None:
+        table: str = "archive.observation"
+        readers: tuple[str, ...] = ()
+        if closed:
+            table, readers = "archive.observation_closed", ("collection", "proposal_id")
+        with self._copy_into(table, (*OBSERVATION_COLUMNS, *readers)) as copy:
+            for number, frame in zip(ids, frames, strict=True):
+                whose = [getattr(frame.product, name) for name in readers]
+                copy.write_row((*_observation_row(number, frame), *whose))
+
     def _copy_into(self, table: str, columns: Sequence[str]) -> Any:
         cursor = self._connection.cursor()
         return cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN")
 
-    def _widen_reach(self, frames: Sequence[Frame]) -> None:
-        """Footprint searches look as far as the widest footprint (with rounding to spare)."""
-        seen = (f.observation for f in frames)
-        reach = max(((o.s_fov or 0.0) / 2 for o in seen if o.region is not None), default=0.0)
-        self._connection.execute(
-            "UPDATE archive.published SET reach = %(reach)s "
-            "WHERE table_name = 'ivoa.obscore' AND reach < %(reach)s",
-            {"reach": reach * 1.003},
-        )
+
+def _reach(frames: Sequence[Frame]) -> float:
+    """Degrees from a position to the farthest point of its footprint, largest of all."""
+    seen = (frame.observation for frame in frames)
+    return max(((o.s_fov or 0.0) / 2 for o in seen if o.region is not None), default=0.0)
 
 
 def _refusal(frame: Frame, reason: str) -> Refusal:
@@ -288,8 +345,10 @@ def _product_row(number: int, version: int, frame: Frame) -> tuple[Any, ...]:
         number, product.collection, product.path, version, product.did, product.source,
         product.size, product.modified, product.media_type, product.md5, product.md5_given,
         product.night, product.release_date, product.proposal_id, product.data_typ,
-        product.obs_mod, product.observer, product.object_name,
+        product.obs_mod, product.observer, product.object_name, product.elsewhere,
         Jsonb([_header(hdu) for hdu in product.headers], dumps=_dumps),
+        product.origin, product.release_rule, frame.observation.instrument_name,
+        _storable(product.frame_id),
     )  # fmt: skip
 
 

@@ -30,10 +30,11 @@ __all__ = ["JobStore", "job_from_row"]
 
 def job_from_row(row: Mapping[str, Any]) -> Job:
     """A row of ``uws.job`` as a value."""
-    failed, kind = row["error_message"], row["result_type"]
+    failed = row["error_message"]
     return Job(
         number=row["number"],
         job_id=row["job_id"],
+        service=row["service"],
         owner=row["owner"],
         client=row["client"],
         phase=Phase(row["phase"]),
@@ -49,7 +50,7 @@ def job_from_row(row: Mapping[str, Any]) -> Job:
         estimate=row["estimate"] and Estimate(**row["estimate"]),
         rows_written=row["rows_written"],
         bytes_written=row["bytes_written"],
-        result=None if kind is None else Result(kind, row["bytes_written"], row["result_suffix"]),
+        results=tuple(Result(**made) for made in row["results"]),
         failure=None if failed is None else Failure(failed, row["error_transient"]),
     )
 
@@ -73,13 +74,14 @@ class JobStore:
         parameters: Sequence[Parameter],
         execution_duration: int,
         destruction: datetime,
+        service: str = "tap",
     ) -> Job:
         """A new job, PENDING."""
         made = await self._one(
             "INSERT INTO uws.job "
-            "(job_id, owner, client, parameters, execution_duration, destruction) "
-            "VALUES (%s, %s, %s, %s, %s, %s) RETURNING *",
-            job_id, owner, client, _json(parameters), execution_duration, destruction,
+            "(job_id, owner, client, parameters, execution_duration, destruction, service) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING *",
+            job_id, owner, client, _json(parameters), execution_duration, destruction, service,
         )  # fmt: skip
         assert made is not None  # noqa: S101 - an INSERT returns its row or fails
         return made
@@ -100,17 +102,21 @@ class JobStore:
             return await self._one("SELECT * FROM uws.job WHERE job_id = %s FOR UPDATE", job_id)
         return await self._one("SELECT * FROM uws.job WHERE job_id = %s", job_id)
 
-    async def list(self, owner: str | None, wanted: JobFilter) -> Sequence[Job]:
-        """Jobs of *owner* (None: those that have no owner), the newest first."""
+    async def list(
+        self, owner: str | None, wanted: JobFilter, service: str = "tap"
+    ) -> Sequence[Job]:
+        """Jobs of *owner* (None: those that have no owner) at a service, the newest first."""
         async with self._connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(
                 "SELECT * FROM uws.job WHERE owner IS NOT DISTINCT FROM %(owner)s "
+                "AND service = %(service)s "
                 "AND CASE WHEN %(phases)s::text[] = '{}' THEN phase <> 'ARCHIVED' "
                 "ELSE phase = ANY(%(phases)s::text[]) END "
                 "AND (%(after)s::timestamptz IS NULL OR created > %(after)s) "
                 "ORDER BY created DESC, number DESC LIMIT %(last)s",
                 {
                     "owner": owner,
+                    "service": service,
                     "phases": [str(phase) for phase in wanted.phases],
                     "after": wanted.after,
                     "last": wanted.last,

@@ -1,6 +1,6 @@
 """Questions about products: what is due, what is public, what stands at a path.
 
-`ProductStore` serves commands, as the writer; `standing` serves ``/data/``, as the reader.
+`ProductStore` serves commands, as the writer; `standing` serves ``/data/``, as the door.
 The caller owns the transaction.
 """
 
@@ -14,7 +14,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
-__all__ = ["Due", "ProductStore", "Public", "Standing", "Summary", "standing"]
+from vo_service.db.people import work_for
+
+__all__ = ["Due", "ProductStore", "Public", "Standing", "standing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,46 +31,72 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Public:
-    """A product that is public, with its checksums: computed here, and given with it."""
+    """A product that is public, with its checksums: computed here, and given with it.
+
+    *tree* is where its link stands; None: in ours.
+    """
 
     collection: str
     path: str
     source: str
-    checksums: tuple[str | None, str | None]
+    size: int
+    modified: datetime
+    md5: str | None
+    md5_given: str | None
+    tree: str | None
+
+
+#: Those whose links are made from here: not of data servers that make their own.
+_PUBLIC = """
+SELECT p.collection, p.path, p.source, p.size, p.modified, p.md5, p.md5_given,
+       c.definition -> 'data_server' ->> 'public' AS tree
+FROM archive.product p JOIN archive.collection c ON c.name = p.collection
+WHERE p.current AND p.state = 'public' AND p.source IS NOT NULL
+  AND (c.definition ->> 'data_server' IS NULL
+       OR c.definition -> 'data_server' ->> 'public' IS NOT NULL)
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the archive says of the file at a public path."""
+    """What the archive says of the file at a public path to the one who asks.
 
+    *readable* is whether that person may have the file now; *source* is where it lies, None
+    where only its header is here. *elsewhere* tells that it is then at the data server whose
+    base is *data_url*, which delivers, where there is one, all files of the collection. *size*
+    is that of the file that was archived, in bytes.
+    """
+
+    product_id: int
     state: str
     release_date: date | None
     media_type: str
     md5: str | None
+    source: str | None
+    readable: bool
     roots: list[str]
+    elsewhere: bool = False
+    data_url: str | None = None
+    size: int | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A line of `vo-service status`."""
-
-    collection: str
-    files: int
-    size: int
-    public: int
-    waiting: int
-    refused: int
-    last_ingest: datetime | None
+    @property
+    def unlinked(self) -> str | None:
+        """Where the file lies, before its release; then the link in the public tree counts."""
+        return self.source if self.state == "arrived" else None
 
 
 async def standing(
-    connection: psycopg.AsyncConnection[Any], collection: str, path: str
+    connection: psycopg.AsyncConnection[Any],
+    collection: str,
+    path: str,
+    person: str | None = None,
 ) -> Standing | None:
-    """The current product at a path of the public tree."""
+    """The current product at a path of the public tree; None too if *person* must not know it."""
+    await work_for(connection, person)
     async with connection.cursor(row_factory=class_row(Standing)) as cursor:
         await cursor.execute(
-            "SELECT state, release_date, media_type, md5, roots FROM archive.standing "
-            "WHERE collection = %s AND path = %s",
+            "SELECT product_id, state, release_date, media_type, md5, source, readable, roots, "
+            "elsewhere, data_url, size FROM archive.standing WHERE collection = %s AND path = %s",
             (collection, path),
         )
         return await cursor.fetchone()
@@ -80,35 +108,19 @@ class ProductStore:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
 
-    def due(self, today: date, *, after: int, limit: int) -> list[Due]:
-        """Products that have arrived and whose release date has come, by their number."""
-        with self._connection.cursor(row_factory=class_row(Due)) as cursor:
-            cursor.execute(
-                "SELECT product_id, collection, path, source FROM archive.product "
-                "WHERE current AND state = 'arrived' AND release_date <= %s "
-                "AND source IS NOT NULL AND product_id > %s ORDER BY product_id LIMIT %s "
-                "FOR UPDATE",
-                (today, after, limit),
-            )
-            return cursor.fetchall()
-
-    def mark_public(self, product_ids: list[int]) -> None:
-        """Write down that links of these products exist."""
-        self._connection.execute(
-            "UPDATE archive.product SET state = 'public', released = now() "
-            "WHERE product_id = ANY(%s)",
-            (product_ids,),
-        )
-
     def public(self) -> Iterator[Public]:
         """All products that are public and have a file here."""
-        with self._connection.cursor(name="public") as cursor:
+        with self._connection.cursor(name="public", row_factory=class_row(Public)) as cursor:
+            cursor.execute(f"{_PUBLIC} ORDER BY product_id".encode())
+            yield from cursor
+
+    def public_at(self, collection: str, path: str) -> Public | None:
+        """The public product at a path, if its file is here."""
+        with self._connection.cursor(row_factory=class_row(Public)) as cursor:
             cursor.execute(
-                "SELECT collection, path, source, md5, md5_given FROM archive.product "
-                "WHERE current AND state = 'public' AND source IS NOT NULL ORDER BY product_id"
+                f"{_PUBLIC} AND p.collection = %s AND p.path = %s".encode(), (collection, path)
             )
-            for collection, path, source, md5, given in cursor:
-                yield Public(collection, path, source, (md5, given))
+            return cursor.fetchone()
 
     def public_paths(self, collection: str, paths: list[str]) -> set[str]:
         """Those of *paths* whose products are public."""
@@ -129,7 +141,8 @@ class ProductStore:
         with self._connection.cursor(row_factory=class_row(Due)) as cursor:
             cursor.execute(
                 "SELECT product_id, collection, path, source FROM archive.product "
-                "WHERE current AND md5 IS NULL AND source IS NOT NULL AND product_id > %s "
+                "WHERE current AND md5 IS NULL AND source IS NOT NULL AND state <> 'expired' "
+                "AND product_id > %s "
                 "ORDER BY product_id LIMIT %s",
                 (after, limit),
             )
@@ -140,19 +153,3 @@ class ProductStore:
         self._connection.execute(
             "UPDATE archive.product SET md5 = %s WHERE product_id = %s", (md5, product_id)
         )
-
-    def summaries(self) -> list[Summary]:
-        """Collections, what they hold and how the last ingest was."""
-        with self._connection.cursor(row_factory=class_row(Summary)) as cursor:
-            cursor.execute(
-                "SELECT c.name AS collection, count(p.*) AS files, "
-                "coalesce(sum(p.size), 0)::bigint AS size, "
-                "count(*) FILTER (WHERE p.state = 'public') AS public, "
-                "count(*) FILTER (WHERE p.state = 'arrived') AS waiting, "
-                "(SELECT count(*) FROM archive.refusal r WHERE r.collection = c.name) AS refused, "
-                "(SELECT max(ended) FROM archive.ingest_run i WHERE i.collection = c.name) "
-                "AS last_ingest "
-                "FROM archive.collection c LEFT JOIN archive.product p "
-                "ON p.collection = c.name AND p.current GROUP BY c.name ORDER BY c.name"
-            )
-            return cursor.fetchall()

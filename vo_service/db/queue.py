@@ -11,11 +11,12 @@ The caller owns the transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Json
 
 from vo_service.db.jobs import job_from_row
 from vo_service.model.job import Failure, Job, Lane, Result
@@ -44,8 +45,10 @@ class Queue:
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
 
-    async def claim(self, lane: Lane) -> Job | None:
+    async def claim(self, lane: Lane, services: Sequence[str]) -> Job | None:
         """The next job of a lane, now EXECUTING and locked by this session; None if there is none.
+
+        Of the *services* only: a worker leaves alone what it cannot do.
 
         First come those who have fewest jobs running, among them who was served longest ago:
         a client with a hundred jobs delays another by one job, not by a hundred.
@@ -57,10 +60,10 @@ class Queue:
                 "IN (SELECT client FROM uws.job WHERE phase = 'QUEUED' AND lane = %(lane)s) "
                 "GROUP BY client) "
                 "SELECT j.number FROM uws.job j JOIN served s ON s.client = j.client "
-                "WHERE j.phase = 'QUEUED' AND j.lane = %(lane)s "
+                "WHERE j.phase = 'QUEUED' AND j.lane = %(lane)s AND j.service = ANY(%(services)s) "
                 "ORDER BY s.running, s.last NULLS FIRST, j.queued, j.number "
                 "LIMIT 1 FOR UPDATE OF j SKIP LOCKED",
-                {"lane": lane},
+                {"lane": lane, "services": list(services)},
             )
             found = await cursor.fetchone()
             if found is None:
@@ -75,17 +78,16 @@ class Queue:
             row = await cursor.fetchone()
             return None if row is None else job_from_row(row)
 
-    async def complete(self, number: int, result: Result, rows: int) -> bool:
+    async def complete(self, number: int, results: Sequence[Result], rows: int, size: int) -> bool:
         """Write down that a job is COMPLETED; False if it is ours no more (it was aborted)."""
         return await self._change(
-            _END + "phase = 'COMPLETED', result_type = %(type)s, result_suffix = %(suffix)s, "
+            _END + "phase = 'COMPLETED', results = %(results)s, "
             "rows_written = %(rows)s, bytes_written = %(size)s" + _MINE,
             {
                 "number": number,
-                "type": result.media_type,
-                "suffix": result.suffix,
+                "results": Json([asdict(result) for result in results]),
                 "rows": rows,
-                "size": result.size,
+                "size": size,
             },
         )
 
@@ -176,10 +178,14 @@ class Queue:
         """
         cursor = await self._connection.execute(
             "UPDATE uws.job SET phase = 'ARCHIVED', ended = coalesce(ended, now()), "
-            "quote = NULL, result_type = NULL WHERE destruction <= now() AND phase <> 'ARCHIVED' "
+            "quote = NULL, results = '[]' WHERE destruction <= now() AND phase <> 'ARCHIVED' "
             "RETURNING job_id"
         )
         expired = [job_id for (job_id,) in await cursor.fetchall()]
+        await self._connection.execute(
+            "DELETE FROM uws.bundle b USING uws.job j WHERE j.number = b.number "
+            "AND j.phase = 'ARCHIVED'"
+        )
         await self._connection.execute(
             "DELETE FROM uws.job WHERE phase = 'ARCHIVED' "
             "AND destruction <= now() - %s * interval '1 second'",

@@ -72,6 +72,15 @@ class _Session:
     # ADBC's own reader: pyarrow's, which its cursor gives, loses the SQLSTATE of late errors.
     reader: AdbcRecordBatchReader | None = None
     ahead: Future[pa.RecordBatch | None] | None = None
+    person: str = ""
+
+    def work_for(self, person: str) -> None:
+        """Tell PostgreSQL for whom statements run from now on (`archive.mine`)."""
+        if self.person != person:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('vo.person', $1, false)", (person,))
+                cursor.fetchall()
+            self.person = person
 
     def execute(self, sql: str) -> None:
         self.cursor = self.connection.cursor()
@@ -139,7 +148,13 @@ class Reader:
         self._threads = CapacityLimiter(size)
         self._fetchers = ThreadPoolExecutor(size, "fetch")
 
-    async def rows(self, statement: ClauseElement, fields: tuple[Field, ...], maxrec: int) -> Rows:
+    async def rows(
+        self,
+        statement: ClauseElement,
+        fields: tuple[Field, ...],
+        maxrec: int,
+        person: str | None = None,
+    ) -> Rows:
         """Run a statement and wait for its first batch, so that most failures come here.
 
         Parameters
@@ -151,6 +166,8 @@ class Reader:
             What the columns are.
         maxrec
             Rows that may leave.
+        person
+            Whose proposals count as known, for roles that look (`archive.mine`).
 
         Raises
         ------
@@ -160,7 +177,7 @@ class Reader:
         sql = render(statement)
         session = await self._acquire()
         try:
-            first = await self._start(session, sql)
+            first = await self._start(session, sql, person or "")
         except BaseException:
             await self._release(session)
             raise
@@ -188,10 +205,11 @@ class Reader:
             yield batch
             batch = await self._run(session, session.ahead.result)
 
-    async def _start(self, session: _Session, sql: str) -> pa.RecordBatch | None:
+    async def _start(self, session: _Session, sql: str, person: str) -> pa.RecordBatch | None:
         """Execute and read the first batch; a connection that died while idle is replaced."""
 
         def start() -> pa.RecordBatch | None:
+            session.work_for(person)
             session.execute(sql)
             return session.next_batch()
 
@@ -201,7 +219,7 @@ class Reader:
             except TransientError:
                 session.close()
                 session.connection = None
-        session.connection = await self._connect()
+        session.connection, session.person = await self._connect(), ""
         return await self._run(session, start)
 
     async def _connect(self) -> Any:

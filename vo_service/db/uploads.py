@@ -226,7 +226,7 @@ class UploadSession:
         listed += [f"{made} AS {_quoted(free)}" for made, free in names.items()]
         rows = f"SELECT {', '.join(listed)} FROM {SCHEMA}.{name}"  # noqa: S608 - quoted above
         self._execute(f"CREATE VIEW {SCHEMA}.{view} AS {rows}")
-        self._execute(f"GRANT SELECT ON {SCHEMA}.{view} TO {Role.READER}")
+        self._execute(f"GRANT SELECT ON {SCHEMA}.{view} TO {Role.READER}, {Role.MEMBER}")
         return _described(table, f"{SCHEMA}.{view}", names)
 
     def _add_geometries(self, name: str, table: LoadedTable) -> list[str]:

@@ -27,11 +27,14 @@ from vo_service.demo.plan import (
     time_cards,
 )
 
-__all__ = ["CHIPS", "EXPOSURE", "tomoe_plans"]
+__all__ = ["CHIPS", "CHIP_SIZE", "EXPOSURE", "chip_offset", "tomoe_plans"]
 
 _SCALE = 1.189
 _WIDTH, _HEIGHT = 2160, 1200
 _MIDDLE = ((_WIDTH + 1) / 2, (_HEIGHT + 1) / 2)
+
+#: Width and height of a chip on the sky.
+CHIP_SIZE = (_WIDTH * _SCALE / 3600.0, _HEIGHT * _SCALE / 3600.0)
 _FRAMES, _FRAME_S = 18, 0.5
 _CUTOUT = 64
 
@@ -116,11 +119,16 @@ def _movie(name: str, reduced_at: str) -> Plan:
 
 def _place(quadrant: int, chip: int) -> tuple[tuple[float, float], bool]:
     """CRPIX of the camera's centre on a chip, and whether the chip is upside down."""
-    east, north, turned = _QUADRANTS[quadrant]
-    xi = east * (chip // 10 - 0.5) * _PITCH[0]
-    eta = north * (chip % 10 - 0.5) * _PITCH[1]
+    turned = _QUADRANTS[quadrant][2]
+    xi, eta = chip_offset(quadrant, chip)
     step = -_SCALE / 3600.0 if turned else _SCALE / 3600.0
     return (_MIDDLE[0] + xi / step, _MIDDLE[1] - eta / step), turned
+
+
+def chip_offset(quadrant: int, chip: int) -> tuple[float, float]:
+    """The middle of a chip on the tangent plane of the camera's centre: degrees east, north."""
+    east, north, _ = _QUADRANTS[quadrant]
+    return east * (chip // 10 - 0.5) * _PITCH[0], north * (chip % 10 - 0.5) * _PITCH[1]
 
 
 def _stack(path: str, cards: list[Card], *, compressed: bool) -> Plan:

@@ -19,7 +19,16 @@ from vo_service.errors import VOError
 from vo_service.formats.columns import slices
 from vo_service.model.table import Field, Rows
 
-__all__ = ["Encoder", "EncoderOf", "Ending", "Heading", "Info", "ServiceDescriptor", "encoded"]
+__all__ = [
+    "Encoder",
+    "EncoderOf",
+    "Ending",
+    "Heading",
+    "Info",
+    "Input",
+    "ServiceDescriptor",
+    "encoded",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,26 @@ class Info:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A parameter that whoever uses a service may choose.
+
+    *minimum* and *maximum* are the ends of what makes sense, *options* all of it; for a region of
+    the sky *maximum* is the whole region (SODA 1.0, "Service Descriptors").
+    """
+
+    name: str
+    datatype: str = "char"
+    arraysize: str | None = "*"
+    xtype: str | None = None
+    unit: str | None = None
+    ucd: str | None = None
+    description: str | None = None
+    minimum: str | None = None
+    maximum: str | None = None
+    options: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDescriptor:
     """A service that takes values of one column (DataLink 1.1, "Service Descriptors").
 
@@ -42,8 +71,12 @@ class ServiceDescriptor:
         XML ID of the descriptor, unique in the document.
     access_url, standard_id
         Where the service is, and what it is (``ivo://ivoa.net/std/DataLink#links-1.1``).
-    parameter, column
+    parameter, ucd, column
         The service's parameter, and the name of the field whose values it takes.
+    value
+        The one value of the parameter, for a service of one row: *column* is then None.
+    inputs
+        Further parameters.
     description
         For people, in the menus of clients.
     """
@@ -51,8 +84,11 @@ class ServiceDescriptor:
     identifier: str
     access_url: str
     standard_id: str
-    column: str
+    column: str | None = None
     parameter: str = "ID"
+    ucd: str | None = None
+    value: str = ""
+    inputs: Sequence[Input] = ()
     description: str | None = None
 
 

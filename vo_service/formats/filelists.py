@@ -28,13 +28,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file and where it is to be had; *md5* where it is known."""
+    """A file and where it is to be had; *size* and *md5* where they are known."""
 
     path: str
     did: str
-    size: int
+    size: int | None
     md5: str | None
     url: str
+    remark: str = ""
 
 
 def manifest(files: Iterable[ListedFile], left_out: Iterable[LeftOut]) -> Iterator[str]:
@@ -42,7 +43,7 @@ def manifest(files: Iterable[ListedFile], left_out: Iterable[LeftOut]) -> Iterat
     row = _Line()
     yield row.of("path", "obs_publisher_did", "size", "md5", "access_url", "remark")
     for file in files:
-        yield row.of(file.path, file.did, file.size, file.md5, file.url, "")
+        yield row.of(file.path, file.did, file.size, file.md5, file.url, file.remark)
     for missing in left_out:
         yield row.of("", missing.asked, "", "", "", f"not here: {missing.reason}")
 
@@ -119,10 +120,10 @@ for row in csv.DictReader(io.StringIO(answer.content.decode("utf-8"), newline=""
     if not row["path"]:
         print(row["obs_publisher_did"], row["remark"])
         continue
-    target, size = Path(row["path"]), int(row["size"])
+    target, size = Path(row["path"]), int(row["size"] or -1)
     target.parent.mkdir(parents=True, exist_ok=True)
     have = target.stat().st_size if target.exists() else 0
-    if have < size or not target.exists():
+    if have < size or have == 0:
         headers = {"Range": f"bytes={have}-"} if have else {}
         with session.get(row["access_url"], headers=headers, stream=True) as answer:
             answer.raise_for_status()
@@ -134,7 +135,7 @@ for row in csv.DictReader(io.StringIO(answer.content.decode("utf-8"), newline=""
             found = hashlib.file_digest(file, "md5").hexdigest()
         if found != row["md5"]:
             raise SystemExit(f"{target}: MD5 is {found}, expected {row['md5']}; delete it")
-    print(target, size)
+    print(target)
 ''')
 
 

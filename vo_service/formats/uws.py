@@ -17,7 +17,6 @@ from vo_service.formats.xmltext import add, document, legal
 from vo_service.model.job import Job, Parameter
 
 __all__ = [
-    "RESULT",
     "by_reference",
     "job_document",
     "job_facts",
@@ -26,9 +25,6 @@ __all__ = [
     "result_list",
     "timestamp",
 ]
-
-#: The one result of a TAP job (TAP 1.1, "/async").
-RESULT = "result"
 
 _UWS = "http://www.ivoa.net/xml/UWS/v1.0"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -112,13 +108,13 @@ def by_reference(given: Parameter) -> bool:
 
 
 def _fill_results(parent: etree._Element, job: Job, url: str) -> None:
-    if job.result is not None:
+    for result in job.results:
         _add(
             parent,
             "result",
-            id=RESULT,
-            size=str(job.result.size),
-            **{_HREF: f"{url}/results/{RESULT}", "mime-type": job.result.media_type},
+            id=result.name,
+            size=str(result.size),
+            **{_HREF: f"{url}/results/{result.name}", "mime-type": result.media_type},
         )
 
 

@@ -11,11 +11,11 @@ from html import escape
 from string import Template
 from urllib.parse import quote
 
-from vo_service.formats.uws import RESULT, by_reference, job_facts, timestamp
+from vo_service.formats.uws import by_reference, job_facts, timestamp
 from vo_service.formats.xmltext import legal
-from vo_service.model.job import ACTIVE, Job, Parameter, Phase
+from vo_service.model.job import ACTIVE, RESULT, Job, Parameter, Phase, Result
 
-__all__ = ["error_page", "job_list_page", "job_page"]
+__all__ = ["error_page", "job_list_page", "job_page", "page"]
 
 #: Seconds after which the page of a job that goes on is asked for again.
 _AGAIN_S = 5
@@ -60,22 +60,25 @@ _TIMES = (("created", "created"), ("started", "started"), ("expected end", "quot
           ("ended", "ended"), ("is destroyed", "destruction"))  # fmt: skip
 
 
-def job_page(job: Job, url: str) -> bytes:
-    """A job as a whole; *url* is its own address."""
+def job_page(job: Job, url: str, results: str | None = None) -> bytes:
+    """A job as a whole; *url* is its own address, *results* is what the page says of its results.
+
+    *results* is markup; without it the results are listed.
+    """
     name = job.run_id or job.job_id
     parts = [
         f'<p><a href="{_text(url.rpartition("/")[0])}">Jobs</a></p>\n',
         f"<h1>Job {_text(name)}: {job.phase}</h1>\n",
-        _outcome(job, url),
+        _outcome(job, url) if results is None else results,
         *_buttons(job, url),
-        "\n<h2>Query</h2>\n<dl>\n",
+        "\n<h2>Request</h2>\n<dl>\n",
         *(_parameter(given, url) for given in job.parameters),
         "</dl>\n<h2>About this job</h2>\n<dl>\n",
         *_about(job),
         "</dl>\n",
     ]
     again = _AGAIN_S if job.phase in (Phase.QUEUED, Phase.EXECUTING) else None
-    return _page(f"{job.phase}: {name}", "".join(parts), again)
+    return page(f"{job.phase}: {name}", "".join(parts), again)
 
 
 def job_list_page(jobs: Iterable[Job], url: str) -> bytes:
@@ -93,26 +96,33 @@ def job_list_page(jobs: Iterable[Job], url: str) -> bytes:
         "<p>There are no jobs to show. Jobs of clients whose name is not known are not listed: "
         "they are found at the address that was given when they were made.</p>\n"
     )
-    return _page("Jobs", f"<h1>Jobs</h1>\n{table if rows else none}")
+    return page("Jobs", f"<h1>Jobs</h1>\n{table if rows else none}")
 
 
 def error_page(message: str) -> bytes:
     """What went wrong, for a reader."""
     notice = f'<p class="notice">{_text(message)}</p>'
     back = "<p>The button <em>Back</em> of the browser leads to what was asked.</p>"
-    return _page("This did not work", f"<h1>This did not work</h1>\n{notice}\n{back}\n")
+    return page("This did not work", f"<h1>This did not work</h1>\n{notice}\n{back}\n")
 
 
 def _outcome(job: Job, url: str) -> str:
     """The result, or why there is none."""
     if job.failure is not None:
         return f'<p class="notice">{_text(job.failure.message)}</p>\n'
-    if job.result is not None:
-        about = f"{job.result.media_type}, {job.rows_written:,} rows, {job.result.size:,} bytes"
-        return f'<p><a href="{_text(url)}/results/{RESULT}">Result</a> ({_text(about)})</p>\n'
+    if job.results:
+        return "".join(_result(result, job, url) for result in job.results)
     if job.phase in (Phase.QUEUED, Phase.EXECUTING):
         return f"<p>{job.rows_written:,} rows so far. This page looks again by itself.</p>\n"
     return ""
+
+
+def _result(result: Result, job: Job, url: str) -> str:
+    label, rows = f"Result {result.name}", ""
+    if result.name == RESULT:
+        label, rows = "Result", f"{job.rows_written:,} rows, "
+    about = _text(f"{result.media_type}, {rows}{result.size:,} bytes")
+    return f'<p><a href="{_text(url)}/results/{result.name}">{label}</a> ({about})</p>\n'
 
 
 def _buttons(job: Job, url: str) -> list[str]:
@@ -150,7 +160,8 @@ def _about(job: Job) -> Iterable[str]:
             yield f"<dt>{name}</dt><dd>{_text(value)}</dd>\n"
 
 
-def _page(title: str, body: str, again_s: int | None = None) -> bytes:
+def page(title: str, body: str, again_s: int | None = None) -> bytes:
+    """A page; *body* is markup, *title* is not; *again_s* is when it is to be asked for again."""
     again = f'<meta http-equiv="refresh" content="{again_s}">\n' if again_s else ""
     return _PAGE.substitute(title=_text(title), body=body, again=again).encode()
 

@@ -104,7 +104,12 @@ def capabilities(caps: CapabilitiesInfo) -> bytes:
 
 
 def service_capabilities(
-    base_url: str, standard_id: str, access_url: str, result_type: str
+    base_url: str,
+    standard_id: str,
+    access_url: str,
+    result_type: str,
+    *,
+    more: Sequence[tuple[str, str]] = (),
 ) -> bytes:
     """The VOSI capabilities document of a service that a standard describes wholly.
 
@@ -114,13 +119,16 @@ def service_capabilities(
         Of the VOSI endpoints, without a slash at the end.
     standard_id, access_url, result_type
         What the service is, where it is, and the media type of its answers.
+    more
+        Further standards that it follows, and where.
     """
     root = _root(_CAPABILITIES, "capabilities")
-    capability = add(root, "capability", standardID=standard_id)
-    interface = _add_interface(capability, "vs:ParamHTTP", access_url, "base", role="std")
-    for method in ("GET", "POST"):
-        add(interface, "queryType", method)
-    add(interface, "resultType", result_type)
+    for standard, url in ((standard_id, access_url), *more):
+        capability = add(root, "capability", standardID=standard)
+        interface = _add_interface(capability, "vs:ParamHTTP", url, "base", role="std")
+        for method in ("GET", "POST"):
+            add(interface, "queryType", method)
+        add(interface, "resultType", result_type)
     _add_vosi(root, base_url, "capabilities", "availability")
     return document(root)
 

@@ -19,6 +19,7 @@ from vo_service.formats.encoder import (
     Ending,
     Heading,
     Info,
+    Input,
     ServiceDescriptor,
     encoded,
 )
@@ -102,10 +103,14 @@ class VOTableEncoder(Encoder):
 
 
 def votable(
-    rows: Rows, *, serialization: Serialization = "BINARY2", infos: Sequence[Info] = ()
+    rows: Rows,
+    *,
+    serialization: Serialization = "BINARY2",
+    infos: Sequence[Info] = (),
+    services: Sequence[ServiceDescriptor] = (),
 ) -> AsyncIterator[bytes]:
     """*rows* as a VOTable while they arrive; see `encoded`."""
-    return encoded(rows, VOTableEncoder(Heading(rows.fields, infos), serialization))
+    return encoded(rows, VOTableEncoder(Heading(rows.fields, infos, services), serialization))
 
 
 def votable_metadata(heading: Heading, ending: Ending) -> bytes:
@@ -144,7 +149,7 @@ def _tree(heading: Heading, *, nulls: bool = False) -> tuple[etree._Element, etr
         if nulls and field.datatype in NULL_INTEGERS and not field.arraysize:
             add(element, "VALUES", null=str(NULL_INTEGERS[field.datatype]))
     for service in heading.services:
-        if service.column in identifiers:
+        if service.column is None or service.column in identifiers:
             _add_service(root, service)
     return root, table
 
@@ -158,7 +163,41 @@ def _add_service(root: etree._Element, service: ServiceDescriptor) -> None:
     add(resource, "PARAM", name="standardID", value=service.standard_id, **text)
     add(resource, "PARAM", name="accessURL", value=service.access_url, **text)
     group = add(resource, "GROUP", name="inputParams")
-    add(group, "PARAM", name=service.parameter, value="", ref=service.column, **text)
+    add(
+        group,
+        "PARAM",
+        name=service.parameter,
+        ucd=service.ucd,
+        value=service.value,
+        ref=service.column,
+        **text,
+    )
+    for given in service.inputs:
+        _add_input(group, given)
+
+
+def _add_input(group: etree._Element, given: Input) -> None:
+    param = add(
+        group,
+        "PARAM",
+        name=given.name,
+        datatype=given.datatype,
+        arraysize=given.arraysize,
+        xtype=given.xtype,
+        unit=given.unit,
+        ucd=given.ucd,
+        value="",
+    )
+    if given.description:
+        add(param, "DESCRIPTION", given.description)
+    if given.minimum is None and given.maximum is None and not given.options:
+        return
+    values = add(param, "VALUES")
+    for tag, value in (("MIN", given.minimum), ("MAX", given.maximum)):
+        if value is not None:
+            add(values, tag, value=value)
+    for option in given.options:
+        add(values, "OPTION", value=option)
 
 
 def _resource() -> tuple[etree._Element, etree._Element]:

@@ -22,7 +22,16 @@ from vo_service.ingest.images import Image
 from vo_service.model.dates import mjd, to_utc
 from vo_service.model.obscore import POL_STATES
 
-__all__ = ["Interval", "polarizations", "spectral_interval", "time_interval"]
+__all__ = [
+    "Interval",
+    "Scale",
+    "polarization_scale",
+    "polarizations",
+    "spectral_interval",
+    "spectral_scale",
+    "time_interval",
+    "time_scale",
+]
 
 _C = float(constants.c.value)
 _HC = float((constants.h * constants.c).value)
@@ -80,6 +89,18 @@ class Interval:
     pixels: int
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The coordinate along one pixel axis (counted from 0), ascending or descending.
+
+    *value* gives it at a pixel, which counts from 1 at the centre of the first.
+    """
+
+    axis: int
+    pixels: int
+    value: Callable[[float], float]
+
+
 def spectral_interval(image: Image) -> Interval | None:
     """The spectral axis in vacuum wavelength; None where there is none.
 
@@ -116,6 +137,29 @@ def spectral_interval(image: Image) -> Interval | None:
     return Interval(low, high, pixels)
 
 
+def spectral_scale(image: Image) -> Scale | None:
+    """Vacuum wavelength (m) along the spectral axis; None where `spectral_interval` has no bounds.
+
+    Raises
+    ------
+    HeaderError
+        As `spectral_interval`; ValueError from its *value* where there is no wavelength.
+    """
+    interval, wcs = spectral_interval(image), image.wcs
+    if interval is None or interval.low is None or wcs is None:
+        return None
+    axis = int(wcs.wcs.spec)
+    pixel_axis = _pixel_axis(wcs, axis)
+    if pixel_axis is None:
+        return None
+
+    def value(pixel: float) -> float:
+        wave = _wavelength(_world(wcs, axis, pixel_axis, (pixel,))[0], wcs)
+        return math.nan if wave is None else wave
+
+    return Scale(pixel_axis, interval.pixels, value)
+
+
 def time_interval(image: Image) -> Interval | None:
     """The time axis; None where there is none.
 
@@ -126,18 +170,55 @@ def time_interval(image: Image) -> Interval | None:
     HeaderError
         If unit, scale or zero cannot be understood.
     """
-    wcs = image.wcs
-    if wcs is None:
+    axis = _time_axis(image)
+    if axis is None:
         return None
-    for axis in range(wcs.naxis):
-        kind = _ctype(image, axis)
-        if kind == "TIME" or kind in _TIME_SCALES:
-            return _time_bounds(image, wcs, axis, kind)
-    return None
+    scale = time_scale(image)
+    pixels = image.length(axis)
+    if scale is None:
+        return Interval(None, None, pixels)
+    low, high = sorted(scale.value(end) for end in (0.5, pixels + 0.5))
+    return Interval(low, high, pixels)
+
+
+def time_scale(image: Image) -> Scale | None:
+    """MJD (UTC) along the time axis; None where `time_interval` has no bounds.
+
+    Raises
+    ------
+    HeaderError
+        If unit, scale or zero cannot be understood.
+    """
+    axis, wcs = _time_axis(image), image.wcs
+    if axis is None or wcs is None:
+        return None
+    zero = _time_zero(image.values, image.hdu)
+    if zero is None or _pixel_axis(wcs, axis) != axis:
+        return None
+    kind = _ctype(image, axis)
+    scale = kind if kind != "TIME" else str(image.values.get("TIMESYS") or "UTC")
+    unit = _time_unit(image, axis)
+
+    def value(pixel: float) -> float:
+        return to_utc(zero + _linear(wcs, axis, [pixel])[0] * unit, scale)
+
+    pixels = image.length(axis)
+    try:
+        for end in (0.5, pixels + 0.5):
+            value(end)
+    except ValueError as error:
+        raise HeaderError(str(error), image.hdu, "TIMESYS") from error
+    return Scale(axis, pixels, value)
 
 
 def polarizations(image: Image) -> tuple[str, ...] | None:
     """States along the STOKES axis in ObsCore's order; None without one or with others."""
+    found = polarization_scale(image)
+    return found and tuple(state for state in POL_STATES if state in found[1])
+
+
+def polarization_scale(image: Image) -> tuple[int, tuple[str, ...]] | None:
+    """The STOKES axis (counted from 0) and the state of each of its pixels; None as above."""
     wcs = image.wcs
     if wcs is None:
         return None
@@ -150,10 +231,8 @@ def polarizations(image: Image) -> tuple[str, ...] | None:
     numbers = _linear(wcs, axis, pixels)
     if not all(math.isfinite(number) for number in numbers):
         return None
-    states = {_STOKES.get(round(number), "") for number in numbers}
-    if "" in states:
-        return None
-    return tuple(state for state in POL_STATES if state in states)
+    states = tuple(_STOKES.get(round(number), "") for number in numbers)
+    return None if "" in states else (axis, states)
 
 
 def _ctype(image: Image, axis: int) -> str:
@@ -195,25 +274,23 @@ def _wavelength(value: float, wcs: WCS) -> float | None:
     return rest * _SHIFTS[kind](value)
 
 
-def _time_bounds(image: Image, wcs: WCS, axis: int, kind: str) -> Interval:
-    pixels = image.length(axis)
-    zero = _time_zero(image.values, image.hdu)
-    if zero is None or _pixel_axis(wcs, axis) != axis:
-        return Interval(None, None, pixels)
-    scale = kind if kind != "TIME" else str(image.values.get("TIMESYS") or "UTC")
+def _time_axis(image: Image) -> int | None:
+    """The coordinate that is a time, counted from 0."""
+    if image.wcs is None:
+        return None
+    kinds = (_ctype(image, axis) for axis in range(image.wcs.naxis))
+    return next((i for i, kind in enumerate(kinds) if kind in ("TIME", *_TIME_SCALES)), None)
+
+
+def _time_unit(image: Image, axis: int) -> float:
+    """The unit of the axis in days."""
     given = image.values.get(f"CUNIT{axis + 1}") or image.values.get("TIMEUNIT") or "s"
     try:
-        unit = units.Unit(str(given).strip()).to("d")
+        return float(units.Unit(str(given).strip()).to("d"))
     except (ValueError, TypeError) as error:
         raise HeaderError(
             f"expected a unit of time, found {given!r}", image.hdu, f"CUNIT{axis + 1}"
         ) from error
-    ends = _linear(wcs, axis, [0.5, pixels + 0.5])
-    try:
-        low, high = sorted(to_utc(zero + end * unit, scale) for end in ends)
-    except ValueError as error:
-        raise HeaderError(str(error), image.hdu, "TIMESYS") from error
-    return Interval(low, high, pixels)
 
 
 def _time_zero(values: Mapping[str, CardValue], hdu: int) -> float | None:

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable
 
-__all__ = ["CARD", "Card", "CardValue", "parse_cards"]
+__all__ = ["CARD", "Card", "CardValue", "locate_cards", "parse_cards"]
 
 CardValue = str | int | float | bool | None
 Card = tuple[str, CardValue, str]
@@ -40,8 +40,14 @@ def parse_cards(records: Iterable[bytes]) -> tuple[Card, ...]:
     Long strings (CONTINUE) are joined; blank cards are dropped. Bytes outside of ASCII are
     read as UTF-8, else as Latin-1; control characters become U+FFFD.
     """
+    return tuple(locate_cards(records)[0])
+
+
+def locate_cards(records: Iterable[bytes]) -> tuple[list[Card], list[tuple[int, int]]]:
+    """The same cards, and of which records each is made: from the first to before the last."""
     cards: list[Card] = []
-    for record in records:
+    places: list[tuple[int, int]] = []
+    for number, record in enumerate(records):
         text = _decode(record)
         if text.startswith("END") and not text[3:].strip():
             break
@@ -52,9 +58,12 @@ def parse_cards(records: Iterable[bytes]) -> tuple[Card, ...]:
             last_keyword, last_value, last_comment = cards[-1]
             value = str(last_value)[:-1] + str(value if value is not None else "")
             keyword, comment = last_keyword, " ".join(filter(None, (last_comment, comment)))
-            cards.pop()
+            cards[-1] = (keyword, value, comment)
+            places[-1] = (places[-1][0], number + 1)
+            continue
         cards.append((keyword, value, comment))
-    return tuple(cards)
+        places.append((number, number + 1))
+    return cards, places
 
 
 def _decode(record: bytes) -> str:

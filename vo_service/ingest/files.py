@@ -16,8 +16,17 @@ from pathlib import Path, PurePosixPath
 
 from vo_service.errors import HeaderError, NotFoundError
 from vo_service.model.collection import Collection
+from vo_service.model.data_server import file_of_header
 
-__all__ = ["find_files", "given_md5", "md5_of", "open_regular", "public_path", "root_of"]
+__all__ = [
+    "find_files",
+    "given_md5",
+    "md5_of",
+    "open_regular",
+    "place_of",
+    "public_path",
+    "root_of",
+]
 
 _BLOCK = 4 * 1024 * 1024
 _LIST_LIMIT = 64 * 1024 * 1024
@@ -117,6 +126,20 @@ def public_path(path: Path, root: Path) -> PurePosixPath:
     if not text.isprintable() or "\\" in text or text == ".":
         raise HeaderError("the file's name holds a control character or a backslash")
     return below
+
+
+def place_of(
+    path: Path, root: Path, collection: Collection, *, headers_only: bool
+) -> PurePosixPath:
+    """Where a file, or the file at a data server whose header this is, stands in the public tree.
+
+    Raises
+    ------
+    HeaderError
+        As `public_path`.
+    """
+    below = public_path(path, root)
+    return file_of_header(below) if headers_only and collection.data_server else below
 
 
 def open_regular(path: Path) -> int:

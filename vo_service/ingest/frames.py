@@ -17,18 +17,21 @@ from datetime import UTC, date, datetime
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote
 
 from vo_service.errors import HeaderError, VOError
-from vo_service.ingest.files import given_md5, open_regular, public_path, root_of
+from vo_service.ingest.corrections import correct
+from vo_service.ingest.files import given_md5, open_regular, place_of, root_of
 from vo_service.ingest.headers import nominal_size, read_headers, read_text_headers
 from vo_service.ingest.images import image_values
 from vo_service.ingest.mapping import map_headers
 from vo_service.model.collection import Collection
+from vo_service.model.correction import CorrectionSet
 from vo_service.model.dates import night_of
 from vo_service.model.observation import Frame, HDUHeader, Observation, Product, Refusal
 
-__all__ = ["read_frame", "read_frames"]
+__all__ = ["map_frame", "read_frame", "read_frames"]
 
 #: Files per message to a worker: the overhead of a message is that of a header.
 _BATCH = 16
@@ -36,9 +39,17 @@ _REASON_LIMIT = 500
 #: Header files are read whole, and headers are small.
 _TEXT_LIMIT = 16 * 1024 * 1024
 
+_NONE = CorrectionSet()
+
 
 def read_frame(
-    path: Path, collection: Collection, *, authority: str, root: Path, headers_only: bool = False
+    path: Path,
+    collection: Collection,
+    *,
+    authority: str,
+    root: Path,
+    headers_only: bool = False,
+    corrections: CorrectionSet = _NONE,
 ) -> Frame:
     """Map one file by the rules of its collection.
 
@@ -53,13 +64,16 @@ def read_frame(
     headers_only
         The file is a text of header cards; the data stay elsewhere (`Product.source` is
         None, `Product.size` what the headers say the file has).
+    corrections
+        Of the collection; those that are meant for the file are applied before it is mapped,
+        while `Product.headers` stays as it was read.
 
     Raises
     ------
     HeaderError
         The frame is to be refused: reason, HDU and keyword.
     """
-    below = public_path(path, root)
+    below = place_of(path, root, collection, headers_only=headers_only)
     try:
         descriptor = open_regular(path)
         try:
@@ -73,11 +87,10 @@ def read_frame(
             os.close(descriptor)
     except OSError as error:
         raise HeaderError(f"cannot be read: {error.strerror or error}") from error
-    observation, product = map_headers(collection, hdus, below)
-    night = _night(product.pop("night"), observation, collection)
-    release = collection.release_date(night, product["proposal_id"])
-    if release is None:
-        raise HeaderError("no night, so no date of release: the frame has no t_min")
+    did = _did(collection, authority, below)
+    frame_id = collection.frame_id.of(hdus, below)
+    meant = corrections.meant_for(frame_id, str(below), did)
+    observation, product = map_frame(collection, correct(hdus, meant)[0], below)
     return Frame(
         product=Product(
             collection=collection.name,
@@ -85,16 +98,35 @@ def read_frame(
             source=None if headers_only else os.path.abspath(path),
             size=nominal_size(hdus) if headers_only else status.st_size,
             modified=datetime.fromtimestamp(status.st_mtime, UTC),
-            did=_did(collection, authority, below),
+            did=did,
+            frame_id=frame_id,
             media_type=_media_type(hdus[0], packed=packed and not headers_only),
             headers=hdus,
             md5_given=None if headers_only else given_md5(path),
-            night=night,
-            release_date=release,
+            elsewhere=headers_only and collection.data_server is not None,
             **product,
         ),
         observation=observation,
     )
+
+
+def map_frame(
+    collection: Collection, hdus: tuple[HDUHeader, ...], below: PurePosixPath
+) -> tuple[Observation, dict[str, Any]]:
+    """The observation of a file, and those fields of its `Product` that headers give.
+
+    Raises
+    ------
+    HeaderError
+        The frame is to be refused: reason, HDU and keyword.
+    """
+    observation, product = map_headers(collection, hdus, below)
+    night = _night(product["night"], observation, collection)
+    release = collection.release.plan(night, product["proposal_id"])
+    if release.day is None:
+        raise HeaderError("no night, so no date of release: the frame has no t_min")
+    plan = {"night": night, "release_date": release.day, "release_rule": release.rule}
+    return observation, product | plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +137,7 @@ class _Task:
     authority: str
     roots: tuple[Path, ...]
     headers_only: bool
+    corrections: CorrectionSet
 
     def read(self, path: Path) -> Frame | Refusal:
         try:
@@ -114,6 +147,7 @@ class _Task:
                 authority=self.authority,
                 root=root_of(path, self.collection, self.roots),
                 headers_only=self.headers_only,
+                corrections=self.corrections,
             )
         except HeaderError as error:
             return self.refusal(path, error.reason, error.hdu, error.keyword)
@@ -144,13 +178,14 @@ def read_frames(
     authority: str,
     roots: Iterable[Path],
     headers_only: bool = False,
+    corrections: CorrectionSet = _NONE,
     processes: int = 1,
 ) -> Iterator[Frame | Refusal]:
     """Map many files, in their order, with a bounded number of them in memory.
 
     Parameters
     ----------
-    files, collection, authority, headers_only
+    files, collection, authority, headers_only, corrections
         As in `read_frame`.
     roots
         The paths given by the operator, see `files.root_of`.
@@ -158,7 +193,7 @@ def read_frames(
         Workers, started by spawn; 0 reads in this process. A worker that dies (memory,
         a fault in a C library) costs the one file it died of, which is refused.
     """
-    task = _Task(collection, authority, tuple(roots), headers_only)
+    task = _Task(collection, authority, tuple(roots), headers_only, corrections)
     if processes == 0:
         yield from map(task.read, files)
         return

@@ -12,7 +12,6 @@ import re
 import string
 import tomllib
 from collections.abc import Mapping
-from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -23,15 +22,19 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from vo_service.errors import ConfigError
+from vo_service.model.data_server import DataServer
 from vo_service.model.expression import parse_expression
+from vo_service.model.frame_name import FrameName
 from vo_service.model.obscore import OBSCORE
-from vo_service.model.release import Embargo, Release, Words, Written
+from vo_service.model.release import Release, Words, Written
 
 __all__ = [
     "COLUMN_UNITS",
@@ -99,6 +102,11 @@ class Source(Written):
         if ways <= {"constant", "wcs"} and {"unit", "values"} & self.model_fields_set:
             raise ValueError("unit and values go with keyword or expression only")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only what was given: a null that was written is another thing than none."""
+        return {key: value for key, value in write(self).items() if key in self.model_fields_set}
 
     @property
     def has_default(self) -> bool:
@@ -257,9 +265,12 @@ class Collection(Written):
     facility: str
     instrument: str
     did: str = "ivo://{authority}/{collection}?{path}"
+    frame_id: FrameName = FrameName()
     roots: tuple[Path, ...] = ()
+    data_server: DataServer | None = None
     files: Files = Files()
     utc_offset: float = 0.0
+    metadata: Literal["open", "closed"] = "open"
     position: Position = "optional"
     require: Words = ()
     allow: dict[str, Allowed] = Field(default_factory=dict)
@@ -267,6 +278,9 @@ class Collection(Written):
     product: ProductMap = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     release: Release
+    withdrawn: Literal["hide", "keep"] = "hide"
+    lifetime_days: float | None = Field(None, gt=0, le=36_500, strict=True)
+    expired_files: Literal["keep", "delete"] = "keep"
 
     @field_validator("name")
     @classmethod
@@ -310,24 +324,6 @@ class Collection(Written):
             raise ValueError(f"{missing[0]} must be mapped")
         return mapping
 
-    def release_date(self, night: date | None, proposal_id: str | None) -> date | None:
-        """The first day on which everybody may read a frame.
-
-        Returns
-        -------
-        date or None
-            The night itself where nothing is held back, 1970-01-01 if such a frame has no
-            night; None where a frame without a night would be held back after it.
-        """
-        release: Embargo = self.release
-        for exception in self.release.exceptions:
-            if exception.holds(night, proposal_id):
-                release = exception
-                break
-        if night is None:
-            return date(1970, 1, 1) if release.days == 0 else None
-        return release.end(night)
-
 
 def load_collection(path: Path) -> Collection:
     """Read one collection file.
@@ -353,7 +349,7 @@ def load_collection(path: Path) -> Collection:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected fields such as name, title and obscore")
     try:
-        return Collection.model_validate(values)
+        return Collection.model_validate(values, context={"place": path.absolute().parent})
     except ValidationError as error:
         raise ConfigError(
             "; ".join(f"{path}: {_sentence(fault)}" for fault in error.errors())

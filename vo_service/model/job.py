@@ -1,4 +1,4 @@
-"""A job: a query that is run for a client who does not wait for it.
+"""A job: a query, or another request, that is run for a client who does not wait for it.
 
 Source: UWS 1.1, "Objects within a UWS", "Execution phase". Times are UTC, durations seconds.
 """
@@ -12,6 +12,7 @@ from enum import StrEnum
 
 __all__ = [
     "ACTIVE",
+    "RESULT",
     "Estimate",
     "Failure",
     "Job",
@@ -40,6 +41,10 @@ class Phase(StrEnum):
 
 #: Phases that will be followed by another one; only in these a client's WAIT waits.
 ACTIVE = frozenset({Phase.PENDING, Phase.QUEUED, Phase.EXECUTING})
+
+
+#: The one result of a TAP job (TAP 1.1, "/async").
+RESULT = "result"
 
 
 class Lane(StrEnum):
@@ -79,11 +84,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a job: *size* is bytes, *suffix* that of a file with it, without the dot."""
+    """A result of a job: *size* is bytes, *suffix* that of a file with it, without the dot."""
 
     media_type: str
     size: int
     suffix: str
+    name: str = RESULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +102,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it is stored."""
+    """A job as it is stored; *service* says whose it is: ``tap`` or another."""
 
     number: int
     job_id: str
+    service: str
     owner: str | None
     client: str
     phase: Phase
@@ -115,7 +122,7 @@ class Job:
     estimate: Estimate | None
     rows_written: int
     bytes_written: int
-    result: Result | None
+    results: tuple[Result, ...]
     failure: Failure | None
 
     @property

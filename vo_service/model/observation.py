@@ -34,9 +34,11 @@ class Product:
     """A file and its way to release (MISSION A1).
 
     *path* is where the file stands in the public tree, below its collection, with ``/`` and
-    without ``..``; *source* is the absolute path of the file itself, None where only the
-    header is here. *size* is bytes, *modified* UTC. *night* is the civil date on which the
-    night began, *release_date* the first day on which the file may be read by everybody.
+    without ``..``; *source* is the absolute path of the file itself, None where only the header
+    is here; *elsewhere* tells that it is then at the collection's data server. *size* is bytes,
+    *modified* UTC. *night* is the civil date on which the night began, *release_date* the first
+    day on which the file may be read by everybody, *release_rule* why. *origin* is where it
+    came from (MISSION A1). *frame_id* is what the observatory calls the frame.
     """
 
     collection: str
@@ -51,11 +53,15 @@ class Product:
     md5_given: str | None = None
     night: date | None = None
     release_date: date | None = None
+    release_rule: str | None = None
+    origin: str | None = None
+    frame_id: str | None = None
     proposal_id: str | None = None
     data_typ: str | None = None
     obs_mod: str | None = None
     observer: str | None = None
     object_name: str | None = None
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

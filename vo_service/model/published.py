@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from vo_service.model.obscore import OBSCORE
+from vo_service.model.statistics import STATISTICS
 from vo_service.model.table import Catalog, Column, ForeignKey, Position, Schema, Table
 
 __all__ = ["OBSCORE_TABLE", "PUBLISHED"]
@@ -110,6 +111,7 @@ PUBLISHED = Catalog(
         Schema(
             name="ivoa", tables=(OBSCORE_TABLE,), description="Tables defined by IVOA data models"
         ),
+        STATISTICS,
         Schema(
             name="tap_schema",
             tables=_TAP_TABLES,

@@ -1,19 +1,45 @@
-"""When a frame becomes public: so long after its night, with exceptions.
+"""When a frame becomes public: so long after its night, with exceptions, lists and holds.
 
-Written by an operator as ``release`` in a collection file. Source: MISSION A2. Dates are
-civil dates at the telescope; a night bears the date on which it began.
+`Release` is what an operator writes as ``release`` in a collection file, `plan_group` what
+follows from it and from imported lists (`vo_service.model.release_lists`) for all frames of one
+night, proposal and instrument. The order in which rules count is that of docs/release.md.
+Source: MISSION A2. A night bears the civil date on which it began; a frame is public from 0h UTC
+of its release date on.
 """
 
 from __future__ import annotations
 
 import calendar
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-__all__ = ["Embargo", "Release", "ReleaseException", "Words", "Written"]
+from vo_service.model.release_lists import Hold, Prolongation
+
+__all__ = [
+    "Embargo",
+    "Group",
+    "GroupPlan",
+    "ListFile",
+    "Planned",
+    "Release",
+    "ReleaseException",
+    "Words",
+    "Written",
+    "plan_group",
+]
 
 
 def _count(value: object) -> int:
@@ -56,6 +82,12 @@ class Embargo(Written):
             raise ValueError("expected either months or days")
         return self
 
+    def __str__(self) -> str:
+        if self.days == 0:
+            return "at once"
+        number, unit = (self.months, "month") if self.months else (self.days, "day")
+        return f"{number} {unit}{'' if number == 1 else 's'} after the night"
+
     def end(self, night: date) -> date:
         """The first public day; months end on the same day of the month, or on its last."""
         try:
@@ -69,8 +101,12 @@ class Embargo(Written):
 
 
 class ReleaseException(Embargo):
-    """An embargo for some: of these proposals (shell patterns), nights (first, last), or both."""
+    """Another embargo for *proposals* (shell patterns), nights (first, last), or both.
 
+    *name* is what it is called where it is told why a frame is public or not.
+    """
+
+    name: str | None = None
     proposals: Words = ()
     nights: tuple[date, date] | None = None
 
@@ -92,8 +128,122 @@ class ReleaseException(Embargo):
             return True
         return night is not None and self.nights[0] <= night <= self.nights[1]
 
+    def __str__(self) -> str:
+        if self.name:
+            return f"{self.name}: {super().__str__()}"
+        whose = [f"proposals {', '.join(self.proposals)}"] if self.proposals else []
+        if self.nights:
+            whose.append(f"nights {self.nights[0]} to {self.nights[1]}")
+        return f"{', '.join(whose)}: {super().__str__()}"
+
+
+class ListFile(Written):
+    """A list that lies beside the collection file; it is read again when it has changed."""
+
+    file: Path
+    allow_unknown: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return {"file": value} if isinstance(value, str | Path) else value
+
+    @field_validator("file")
+    @classmethod
+    def _from_the_collection_file(cls, file: Path, info: ValidationInfo) -> Path:
+        place = (info.context or {}).get("place")
+        if place is not None:
+            return Path(place, file)
+        if not file.is_absolute():
+            raise ValueError("expected an absolute path")
+        return file
+
 
 class Release(Embargo):
-    """The rule of a collection, and exceptions of which the first that holds counts."""
+    """The rule of a collection, exceptions of which the first that holds counts, and lists."""
 
     exceptions: tuple[ReleaseException, ...] = ()
+    lists: tuple[ListFile, ...] = ()
+
+    def plan(self, night: date | None, proposal_id: str | None) -> Planned:
+        """What the collection file alone says of a frame.
+
+        Returns
+        -------
+        Planned
+            The night itself where nothing is held back, 1970-01-01 if such a frame has no
+            night; no day where a frame without a night would be held back after it.
+        """
+        rule: Embargo = self
+        for exception in self.exceptions:
+            if exception.holds(night, proposal_id):
+                rule = exception
+                break
+        if night is not None:
+            return Planned(rule.end(night), str(rule))
+        return Planned(date(1970, 1, 1) if rule.days == 0 else None, str(rule))
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The first day on which everybody may read a frame (None: not in sight), and why."""
+
+    day: date | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What rules look at: frames that agree in it are released together."""
+
+    night: date | None
+    proposal_id: str | None
+    instrument: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlan:
+    """What rules say of the frames of a group that no list names.
+
+    *base* is the plan without holds, *hold* the one in force that lasts longest (its day None:
+    until it is taken away); lists of frames come between the two.
+    """
+
+    base: Planned
+    hold: Planned | None = None
+
+    @property
+    def result(self) -> Planned:
+        """The plan with holds."""
+        if self.hold is None or self.base.day is None:
+            return self.base
+        if self.hold.day is None or self.hold.day > self.base.day:
+            return self.hold
+        return self.base
+
+
+def plan_group(
+    group: Group,
+    release: Release,
+    prolongations: Iterable[Prolongation],
+    holds: Iterable[Hold],
+    today: date,
+) -> GroupPlan:
+    """Apply the rules of a collection, and what lists say of proposals and nights, to a group.
+
+    *prolongations* are those of the group's proposal (others are not to be given), *holds* all
+    of the collection.
+    """
+    base = release.plan(group.night, group.proposal_id)
+    for prolonged in prolongations:
+        if base.day is not None and prolonged.until > base.day:
+            base = Planned(prolonged.until, str(prolonged))
+    hold: Planned | None = None
+    for held in holds:
+        if not held.holds(group.night, group.instrument, today):
+            continue
+        if held.until is None:
+            return GroupPlan(base, Planned(None, str(held)))
+        if hold is None or hold.day is None or held.until > hold.day:
+            hold = Planned(held.until, str(held))
+    return GroupPlan(base, hold)

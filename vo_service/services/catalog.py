@@ -7,10 +7,11 @@ latest one second after its transaction committed.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import anyio
 from anyio import to_thread
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from vo_service.db.catalog import read_catalog
@@ -25,9 +26,15 @@ _KEPT_S = 1.0
 class CatalogCache:
     """Reads the catalogue when it is older than a second; equal content is the same object."""
 
-    def __init__(self, engine: Engine, limit_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        limit_s: float,
+        read: Callable[[Connection], Catalog] = read_catalog,
+    ) -> None:
         self._engine = engine
         self._limit_s = limit_s
+        self._read_now = read
         self._lock = anyio.Lock()
         self._catalog: Catalog | None = None
         self._read_at = 0.0
@@ -54,7 +61,7 @@ class CatalogCache:
     def _read(self) -> Catalog:
         try:
             with self._engine.connect() as connection:
-                return read_catalog(connection)
+                return self._read_now(connection)
         except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None) or "08006"
             raise database_error(state, str(error.orig), self._limit_s) from error

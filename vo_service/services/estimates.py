@@ -33,6 +33,8 @@ class Estimator:
     ----------
     pool
         Connections of the reader.
+    members
+        Another one, with connections and catalogue of known people.
     """
 
     def __init__(
@@ -40,16 +42,26 @@ class Estimator:
         settings: Settings,
         pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]],
         catalogs: CatalogCache,
+        members: Estimator | None = None,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._catalogs = catalogs
+        self._members = members
 
-    async def expect(self, pairs: Sequence[tuple[str, str]]) -> Estimate | None:
-        """The estimate for a query given as parameters; None where there can be none.
+    async def expect(
+        self, pairs: Sequence[tuple[str, str]], person: str | None = None
+    ) -> Estimate | None:
+        """The estimate for a query of *person*, given as parameters; None where there can be none.
 
         There is none for a query that is wrong, needs an upload, or takes seconds to plan.
         """
+        ours = self if person is None or self._members is None else self._members
+        return await ours._expect(pairs, person)
+
+    async def _expect(
+        self, pairs: Sequence[tuple[str, str]], person: str | None
+    ) -> Estimate | None:
         settings = self._settings
         try:
             wanted = parse_tap_query(
@@ -64,7 +76,7 @@ class Estimator:
                     translate, wanted.query, catalog, wanted.maxrec + 1
                 )
                 async with self._pool.connection() as connection:
-                    return await estimate(connection, query.select)
+                    return await estimate(connection, query.select, person)
         except (VOError, psycopg.Error, PoolTimeout):
             pass
         return None

@@ -7,8 +7,9 @@ killed, or is given the same directory again, goes on where there is something t
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -16,27 +17,38 @@ from typing import Any
 
 import psycopg
 
-from vo_service.archive.links import LinkTree
 from vo_service.db.connect import Role, conninfo
-from vo_service.db.frames import Counts, FrameStore
+from vo_service.db.corrections import CorrectionStore
+from vo_service.db.frames import Counts, FrameStore, Known
+from vo_service.db.publication import PublicationStore
 from vo_service.errors import ConfigError, HeaderError
-from vo_service.ingest.files import find_files, public_path, root_of
+from vo_service.ingest.files import find_files, place_of, root_of
 from vo_service.ingest.frames import read_frames
 from vo_service.model.collection import Collection, load_collection
+from vo_service.model.correction import CorrectionSet
 from vo_service.model.observation import Frame, Refusal
+from vo_service.services.alarm import AlarmKind, alarm_if_broken, raise_alarm
+from vo_service.services.publication import finish, operator
 from vo_service.settings import Settings
 
-__all__ = ["IngestRequest", "find_collection", "ingest"]
+__all__ = ["IngestRequest", "find_collection", "ingest", "known_as", "read_again"]
 
 _BATCH = 500
+_ORIGIN_LIMIT = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
-    """What to ingest, and how."""
+    """What to ingest, and how.
+
+    *file* is by what `find_collection` found the collection (`known_as`), so that its release
+    rules can be read again later; *origin* where the files come from, else host and directory.
+    """
 
     collection: Collection
     paths: Sequence[Path]
+    file: str | None = None
+    origin: str | None = None
     processes: int = 2
     headers_only: bool = False
 
@@ -51,7 +63,7 @@ def find_collection(settings: Settings, name: str) -> Collection:
     ConfigError
         If there is none of that name (those that exist are listed), or its file is wrong.
     """
-    if "/" in name or name.endswith((".yaml", ".yml", ".toml")):
+    if _is_path(name):
         return load_collection(Path(name))
     shipped = Path(__file__).parents[1] / "collections"
     known: dict[str, Path] = {}
@@ -65,6 +77,33 @@ def find_collection(settings: Settings, name: str) -> Collection:
             f"file {settings.collections / (name + '.yaml')} (see docs/collections.md)"
         )
     return load_collection(known[name])
+
+
+def known_as(name: str) -> str:
+    """By what `find_collection` finds the same from any directory."""
+    return str(Path(name).absolute()) if _is_path(name) else name
+
+
+def read_again(settings: Settings, name: str, file: str | None) -> Collection | None:
+    """A collection as its file has it now; None where the file is not to be found any more.
+
+    *file* is what it was ingested by (`known_as`).
+
+    Raises
+    ------
+    ConfigError
+        If the file is wrong, or that of another collection.
+    """
+    if file is None or (Path(file).is_absolute() and not Path(file).exists()):
+        return None
+    found = find_collection(settings, file)
+    if found.name != name:
+        raise ConfigError(f"{file}: name: expected {name!r}, found {found.name!r}")
+    return found
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.endswith((".yaml", ".yml", ".toml"))
 
 
 def ingest(
@@ -99,12 +138,17 @@ def ingest(
         If a path is not there or another ingest of the collection runs.
     """
     collection = request.collection
+    origin = _origin(request)
     counts = Counts()
-    with psycopg.connect(conninfo(settings, Role.WRITER), autocommit=True) as connection:
-        store = FrameStore(connection)
+    with (
+        alarm_if_broken(settings, AlarmKind.INGEST, f"ingest of {collection.name}"),
+        psycopg.connect(conninfo(settings, Role.WRITER), autocommit=True) as connection,
+    ):
+        store = FrameStore(connection, operator())
         store.register(
-            collection.name, collection.title, collection.description, collection.model_dump_json()
-        )
+            collection.name, collection.title, collection.description,
+            collection.model_dump_json(), request.file,
+        )  # fmt: skip
         store.lock(collection.name)
         roots = _roots(store.roots(collection.name), collection, request.paths)
         if not request.headers_only:
@@ -112,14 +156,18 @@ def ingest(
         files = list(find_files(request.paths, collection, headers_only=request.headers_only))
         found(len(files))
         number = store.start_run(collection.name)
-        run = _Run(number, connection, store, LinkTree(settings.public), counts)
-        changed = _changed(store, collection, roots, files, counts)
+        publication = PublicationStore(connection)
+        run = _Run(number, origin, connection, store, publication, settings, counts)
+        changed = _changed(store, request, roots, files, counts)
         outcomes = read_frames(
             changed,
             collection,
             authority=settings.authority,
             roots=roots,
             headers_only=request.headers_only,
+            corrections=CorrectionSet.of(
+                known.correction for known in CorrectionStore(connection).active(collection.name)
+            ),
             processes=request.processes,
         )
         while batch := list(islice(outcomes, _BATCH)):
@@ -128,7 +176,33 @@ def ingest(
             done(counts)
         done(counts)
         store.end_run(number, counts)
+    _alarm_if_refused(settings, collection.name, counts)
     return counts
+
+
+def _alarm_if_refused(settings: Settings, name: str, counts: Counts) -> None:
+    """A few broken frames are a usual night; many are trouble."""
+    read = counts.added + counts.changed + counts.refused
+    if counts.refused and counts.refused > settings.alarm_refused_share * read:
+        raise_alarm(
+            settings,
+            AlarmKind.INGEST,
+            f"ingest of {name}: {counts.refused} of {read} files were refused; reasons are in "
+            "archive.refusal",
+        )
+
+
+def _origin(request: IngestRequest) -> str:
+    """Where the files of a run come from, as ``archive.product.origin`` keeps it."""
+    if request.origin is None:
+        place = os.path.commonpath([os.path.abspath(path) for path in request.paths])
+        return f"{socket.gethostname()}:{place.encode('utf-8', 'replace').decode()}"
+    if not 0 < len(request.origin) <= _ORIGIN_LIMIT or not request.origin.isprintable():
+        raise ConfigError(
+            f"origin: expected 1 to {_ORIGIN_LIMIT} printable characters, found "
+            f"{request.origin[:80]!r}"
+        )
+    return request.origin
 
 
 def _roots(
@@ -164,38 +238,44 @@ def _roots(
 
 def _changed(
     store: FrameStore,
-    collection: Collection,
+    request: IngestRequest,
     roots: Sequence[Path],
     files: Sequence[Path],
     counts: Counts,
 ) -> Iterator[Path]:
     """Files that are new or differ from what is known, counted as they pass."""
+    collection = request.collection
     for start in range(0, len(files), _BATCH):
         some = files[start : start + _BATCH]
-        places = {file: _place(file, root_of(file, collection, roots)) for file in some}
+        places = {file: _place(file, root_of(file, collection, roots), request) for file in some}
         known = store.known(collection.name, [place for place in places.values() if place])
         for file, place in places.items():
             counts.files += 1
             before = known.get(place) if place else None
-            if before is not None and _is_same(file, before.size, before.modified):
+            if before is not None and _is_same(file, before, request):
                 counts.unchanged += 1
             else:
                 yield file
 
 
-def _place(file: Path, root: Path) -> str | None:
+def _place(file: Path, root: Path, request: IngestRequest) -> str | None:
     try:
-        return str(public_path(file, root))
+        return str(place_of(file, root, request.collection, headers_only=request.headers_only))
     except HeaderError:
         return None  # refused, with this reason, when it is read
 
 
-def _is_same(file: Path, size: int, modified: datetime) -> bool:
+def _is_same(file: Path, known: Known, request: IngestRequest) -> bool:
     try:
         status = file.stat()
     except OSError:
         return False
-    return status.st_size == size and datetime.fromtimestamp(status.st_mtime, UTC) == modified
+    if request.headers_only:  # the size that is known is that of the file, not of its header
+        elsewhere = request.collection.data_server is not None
+        alike = known.source is None and known.elsewhere == elsewhere
+    else:
+        alike = status.st_size == known.size
+    return alike and datetime.fromtimestamp(status.st_mtime, UTC) == known.modified
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,30 +283,28 @@ class _Run:
     """A run under way: where its batches go."""
 
     number: int
+    origin: str
     connection: psycopg.Connection[Any]
     store: FrameStore
-    tree: LinkTree
+    publication: PublicationStore
+    settings: Settings
     counts: Counts
 
     def take(self, outcomes: Sequence[Frame | Refusal]) -> list[Refusal]:
         """Store a batch in one transaction; the refusals in it."""
-        frames = [outcome for outcome in outcomes if isinstance(outcome, Frame)]
+        frames = [
+            replace(outcome, product=replace(outcome.product, origin=self.origin))
+            for outcome in outcomes
+            if isinstance(outcome, Frame)
+        ]
         refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
-        with self.connection.transaction():
+        with self.publication.lock(shared=True), self.connection.transaction():
             stored, not_stored = self.store.store(frames)
             refusals += not_stored
             self.store.refuse(self.number, refusals)
-            _close_again(self.tree, frames)
+        # A new version must not stand behind the link of the old one before it is released.
+        finish(self.settings, self.connection)
         self.counts.added += stored.added
         self.counts.changed += stored.changed
         self.counts.refused += len(refusals)
         return refusals
-
-
-def _close_again(tree: LinkTree, frames: Iterable[Frame]) -> None:
-    """A new version that is not released yet must not stand behind the link of the old one."""
-    today = datetime.now(UTC).date()
-    for frame in frames:
-        product = frame.product
-        if product.release_date is None or product.release_date > today:
-            tree.withdraw(product.collection, product.path)

@@ -27,10 +27,11 @@ from vo_service.model.job import ACTIVE, Job, JobFilter, Lane, Parameter, Phase
 from vo_service.model.visitor import Visitor
 from vo_service.params.uws import Wait, merge_parameters
 from vo_service.services.estimates import Estimator
+from vo_service.services.results import part_file, remove_unfinished
 from vo_service.services.uploads import Part
 from vo_service.settings import Settings
 
-__all__ = ["JobService", "part_file", "result_file"]
+__all__ = ["JobService"]
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
@@ -39,16 +40,6 @@ _PARAMETERS = 1000
 
 #: Seconds that a WAIT lasts at most: less than proxies let a connection stay silent.
 _WAIT_S = 50
-
-
-def result_file(settings: Settings, job_id: str) -> Path:
-    """Where the result of a job lies."""
-    return settings.jobs / job_id / "result"
-
-
-def part_file(settings: Settings, job_id: str, part: int) -> Path:
-    """Where the content of an inline part lies."""
-    return settings.jobs / job_id / f"part-{part}"
 
 
 class JobService:
@@ -63,15 +54,25 @@ class JobService:
         Connections of role ``vo_jobs``.
     notices
         News of jobs; run by the caller.
+    estimator
+        What a job is expected to cost; None where nothing can be foretold.
+    service
+        Whose jobs these are; those of others are not seen.
     """
 
     def __init__(
-        self, settings: Settings, pool: Pool, notices: Notices, estimator: Estimator
+        self,
+        settings: Settings,
+        pool: Pool,
+        notices: Notices,
+        estimator: Estimator | None = None,
+        service: str = "tap",
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._notices = notices
         self._estimator = estimator
+        self._service = service
 
     async def create(
         self,
@@ -101,6 +102,7 @@ class JobService:
                 parameters=await self._kept(job_id, (), pairs, parts),
                 execution_duration=self._settings.async_default_s,
                 destruction=now + timedelta(seconds=self._settings.job_retention_s),
+                service=self._service,
             )
         return await self._start(job) if run else job
 
@@ -114,7 +116,7 @@ class JobService:
         if client.name is None and not self._settings.list_anonymous_jobs:
             return []
         async with self._store() as store:
-            return await store.list(client.name, wanted)
+            return await store.list(client.name, wanted, self._service)
 
     async def wait(self, client: Visitor, job_id: str, wait: Wait) -> Job:
         """A job when its phase has changed, or the time is over (UWS 1.1, "WAIT")."""
@@ -169,7 +171,10 @@ class JobService:
         """Stop a job, and the database statement behind it; one that has ended stays as it is."""
         async with self._store() as store:
             job = await self._own(store, client, job_id, lock=True)
-            return await store.abort(job_id) or job
+            ended = await store.abort(job_id) or job
+        if ended.phase is Phase.ABORTED:  # its worker may be dead
+            await to_thread.run_sync(remove_unfinished, self._settings, job_id)
+        return ended
 
     async def delete(self, client: Visitor, job_id: str) -> None:
         """Stop a job and destroy it with its files."""
@@ -194,7 +199,9 @@ class JobService:
             return await store.set_destruction(job_id, max(now, min(moment, latest))) or job
 
     async def _start(self, job: Job) -> Job:
-        expected = await self._estimator.expect(job.pairs)
+        expected = None
+        if self._estimator is not None:
+            expected = await self._estimator.expect(job.pairs, job.owner)
         seconds = None if expected is None else expected.cost / self._settings.cost_per_s
         bound = min(job.execution_duration, seconds or 0.0)
         lane = Lane.LONG if bound > self._settings.short_job_s else Lane.SHORT
@@ -231,7 +238,7 @@ class JobService:
         self, store: JobStore, client: Visitor, job_id: str, *, lock: bool = False
     ) -> Job:
         job = await store.get(job_id, lock=lock) if _ID.fullmatch(job_id) else None
-        if job is None:
+        if job is None or job.service != self._service:
             raise NotFoundError(f"there is no job {job_id[:60]!r}; it may have been destroyed")
         if job.owner != client.name:
             raise ForbiddenError("this job belongs to somebody else")

@@ -45,8 +45,10 @@ class Patience:
     limit_s: float
     cost_per_s: float
 
-    async def wait(self, statement: ClauseElement, work: Awaitable[_T]) -> _T:
-        """The result of *work*, which runs *statement*.
+    async def wait(
+        self, statement: ClauseElement, work: Awaitable[_T], person: str | None = None
+    ) -> _T:
+        """The result of *work*, which runs *statement* for *person*.
 
         Raises
         ------
@@ -57,7 +59,7 @@ class Patience:
 
         async def too_long() -> None:
             await anyio.sleep(_BENEFIT_OF_DOUBT_S)
-            expected.append(await self._expected_s(statement))
+            expected.append(await self._expected_s(statement, person))
             if expected[0] <= self.limit_s:
                 await anyio.sleep_forever()
 
@@ -70,10 +72,10 @@ class Patience:
             )
         return outcome[0]
 
-    async def _expected_s(self, statement: ClauseElement) -> float:
+    async def _expected_s(self, statement: ClauseElement, person: str | None) -> float:
         try:
             async with self.pool.connection() as connection:
-                found = await estimate(connection, statement)
+                found = await estimate(connection, statement, person)
         except (psycopg.Error, PoolTimeout):
             return 0.0  # no opinion: the timeout decides
         return found.cost / self.cost_per_s if found else 0.0

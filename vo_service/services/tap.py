@@ -16,6 +16,7 @@ from vo_service.adql import translate
 from vo_service.db.stream import Reader
 from vo_service.errors import UsageError
 from vo_service.model.table import Catalog, Rows
+from vo_service.model.visitor import ANYBODY, Visitor
 from vo_service.params.tap import TapQuery
 from vo_service.services.catalog import CatalogCache
 from vo_service.services.patience import Patience
@@ -26,18 +27,27 @@ __all__ = ["TapService"]
 
 @dataclass(frozen=True, slots=True)
 class TapService:
-    """Reads what is published, as the reader role; with *patience*, refuses what takes too long."""
+    """Reads what is published, as the reader role; with *patience*, refuses what takes too long.
+
+    *members* does the same for people who are known, as the member role.
+    """
 
     reader: Reader
     catalogs: CatalogCache
     uploads: UploadService | None = None
     patience: Patience | None = None
+    members: TapService | None = None
 
     async def catalog(self) -> Catalog:
         """What may be queried now."""
         return await self.catalogs.get()
 
-    async def query(self, request: TapQuery, parts: Mapping[str, Part] | None = None) -> Rows:
+    async def query(
+        self,
+        request: TapQuery,
+        parts: Mapping[str, Part] | None = None,
+        visitor: Visitor = ANYBODY,
+    ) -> Rows:
         """Run a query; the rows must be closed by the caller.
 
         Parameters
@@ -46,16 +56,24 @@ class TapService:
             The query, with the tables that it uploads.
         parts
             Parts of the request, for uploads from ``param:``; needed until the rows are there.
+        visitor
+            Who asks, and sees what is theirs.
 
         Raises
         ------
         VOError
             For whatever is wrong with the query, before the first row.
         """
+        ours = self if visitor.name is None or self.members is None else self.members
+        return await ours._query(request, parts or {}, visitor.name)
+
+    async def _query(
+        self, request: TapQuery, parts: Mapping[str, Part], person: str | None
+    ) -> Rows:
         stack = AsyncExitStack()
         try:
-            catalog = await self._with_uploads(request, parts or {}, stack)
-            rows = await self._rows(request, catalog)
+            catalog = await self._with_uploads(request, parts, stack)
+            rows = await self._rows(request, catalog, person)
         except BaseException:
             with CancelScope(shield=True):
                 await stack.aclose()
@@ -75,13 +93,13 @@ class TapService:
         schema = await stack.enter_async_context(self.uploads.open(request.uploads, parts))
         return replace(catalog, schemas=(*catalog.schemas, schema)) if schema else catalog
 
-    async def _rows(self, request: TapQuery, catalog: Catalog) -> Rows:
+    async def _rows(self, request: TapQuery, catalog: Catalog, person: str | None) -> Rows:
         wanted = await to_thread.run_sync(translate, request.query, catalog, request.maxrec + 1)
         if request.maxrec == 0:
             # Metadata only: an overflow by definition (DALI 1.1, "MAXREC").
             return Rows(fields=wanted.fields, source=_nothing(), truncated=True)
-        work = self.reader.rows(wanted.select, wanted.fields, request.maxrec)
-        return await (self.patience.wait(wanted.select, work) if self.patience else work)
+        work = self.reader.rows(wanted.select, wanted.fields, request.maxrec, person)
+        return await (self.patience.wait(wanted.select, work, person) if self.patience else work)
 
     async def available(self) -> None:
         """Ask the database a question that needs it to work.

@@ -11,10 +11,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import psycopg
@@ -23,19 +22,20 @@ from anyio import to_thread
 
 from vo_service.db.connect import Role, conninfo
 from vo_service.db.queue import Lost, Queue
-from vo_service.errors import UsageError, VOError
+from vo_service.errors import VOError
 from vo_service.formats.output import output_format
 from vo_service.model.job import Failure, Job, Lane, Result
 from vo_service.model.table import Rows
+from vo_service.model.visitor import Visitor
 from vo_service.params.tap import TapQuery, parse_tap_query
 from vo_service.services.datalink import links_descriptors
-from vo_service.services.jobs import part_file, result_file
 from vo_service.services.origin import query_origin
+from vo_service.services.results import Drafts, Progress, part_file, result_file
 from vo_service.services.tap import TapService
 from vo_service.services.uploads import Part
 from vo_service.settings import Settings
 
-__all__ = ["Progress", "QueryRunner", "WorkQueue", "open_queue", "remove_orphans"]
+__all__ = ["QueryRunner", "Runner", "WorkQueue", "open_queue", "remove_orphans"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,22 +46,29 @@ _ANSWER_S = 15.0
 _ORPHAN_S = 3600
 
 
-@dataclass(slots=True)
-class Progress:
-    """Rows and bytes of a result that are written."""
+class Runner(Protocol):
+    """Does the jobs of a service."""
 
-    rows: int = 0
-    size: int = 0
+    async def run(self, job: Job, progress: Progress) -> Sequence[Result]:
+        """Do a job: its results in their order, those that are files written as drafts.
+
+        Raises
+        ------
+        VOError
+            For whatever is wrong with it.
+        """
 
 
 @contextlib.asynccontextmanager
-async def open_queue(settings: Settings) -> AsyncIterator[WorkQueue]:
-    """The queue, for as long as one session of its own lasts."""
+async def open_queue(
+    settings: Settings, services: Collection[str] = ("tap",)
+) -> AsyncIterator[WorkQueue]:
+    """The queue of jobs of some services, for as long as one session of its own lasts."""
     connection = await psycopg.AsyncConnection.connect(
         conninfo(settings, Role.JOBS), autocommit=True
     )
     try:
-        yield WorkQueue(connection, settings.job_attempts)
+        yield WorkQueue(connection, settings.job_attempts, services)
     finally:
         with anyio.CancelScope(shield=True):  # the locks must go with us, however we go
             await connection.close()
@@ -70,8 +77,14 @@ async def open_queue(settings: Settings) -> AsyncIterator[WorkQueue]:
 class WorkQueue:
     """Jobs that this worker has and may have; all through one session, one call at a time."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], attempts: int) -> None:
+    def __init__(
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        attempts: int,
+        services: Collection[str] = ("tap",),
+    ) -> None:
         self._connection = connection
+        self._services = list(services)
         self._attempts = attempts
         self._lock = anyio.Lock()
         self._mine: set[int] = set()
@@ -79,20 +92,24 @@ class WorkQueue:
     async def claim(self, lane: Lane) -> Job | None:
         """The next job of a lane; EXECUTING from now on, and this worker's."""
         async with self._turn() as queue:
-            job = await queue.claim(lane)
+            job = await queue.claim(lane, self._services)
         if job is not None:
             self._mine.add(job.number)
         return job
 
     async def complete(
-        self, job: Job, result: Result, rows: int, publish: Callable[[], None]
+        self,
+        job: Job,
+        results: Sequence[Result],
+        progress: Progress,
+        publish: Callable[[], None],
     ) -> bool:
-        """End a job as COMPLETED; *publish* puts the result in its place before that is seen.
+        """End a job as COMPLETED; *publish* puts results in their places before.
 
         False, and *publish* is not called, if the job was aborted or destroyed meanwhile.
         """
         async with self._turn(job) as queue:
-            ours = await queue.complete(job.number, result, rows)
+            ours = await queue.complete(job.number, results, progress.rows, progress.size)
             if ours:
                 publish()
         return ours
@@ -166,12 +183,13 @@ def _lane(job: Job) -> Lane:
 class QueryRunner:
     """Runs TAP queries into files, written as the answers of ``/sync`` are."""
 
-    def __init__(self, settings: Settings, service: TapService) -> None:
+    def __init__(self, settings: Settings, service: TapService, drafts: Drafts) -> None:
         self._settings = settings
         self._service = service
+        self._drafts = drafts
 
-    async def run(self, job: Job, progress: Progress) -> Result:
-        """Write the result of a job beside its place; `publish` puts it there.
+    async def run(self, job: Job, progress: Progress) -> Sequence[Result]:
+        """Write the result of a job.
 
         Raises
         ------
@@ -188,33 +206,18 @@ class QueryRunner:
         )
         written, media_type = output_format(wanted.response_format)
         parts = await to_thread.run_sync(self._parts, job, wanted)
-        rows = await self._service.query(wanted, parts)
+        rows = await self._service.query(wanted, parts, Visitor(name=job.owner))
         try:
             watched = _Watched(rows, progress)
             services = links_descriptors(settings, rows.fields)
             content = written.write(watched.rows, query_origin(settings, wanted), services)
-            await self._write(self._draft(job), content, progress)
+            await self._drafts.write(job, content, progress)
         finally:
             with anyio.CancelScope(shield=True):
                 await rows.aclose()
         if watched.failure is not None:
             raise watched.failure
-        return Result(media_type, progress.size, written.suffix)
-
-    def publish(self, job: Job) -> None:
-        """Put the result in its place, whole or not at all."""
-        draft = self._draft(job)
-        os.replace(draft, result_file(self._settings, job.job_id))
-        _sync_directory(draft.parent)
-
-    def discard(self, job: Job) -> None:
-        """Remove what was written so far."""
-        self._draft(job).unlink(missing_ok=True)
-
-    def _draft(self, job: Job) -> Path:
-        # Named after the attempt: a worker that does not know yet that it lost the job may
-        # still be writing.
-        return result_file(self._settings, job.job_id).with_name(f"draft-{job.attempts}")
+        return [Result(media_type, progress.size, written.suffix)]
 
     def _parts(self, job: Job, wanted: TapQuery) -> dict[str, Part]:
         """The inline parts that uploads name; one that came as a text is made a file."""
@@ -231,18 +234,6 @@ class QueryRunner:
                 place = part_file(self._settings, job.job_id, given.part)
             parts[given.name] = Part(place, given.content_type)
         return parts
-
-    async def _write(self, path: Path, content: AsyncIterator[bytes], progress: Progress) -> None:
-        limit = self._settings.result_limit
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            async for chunk in content:
-                await to_thread.run_sync(file.write, chunk)
-                progress.size += len(chunk)
-                if progress.size > limit:
-                    raise UsageError(f"the result is larger than {limit} bytes; ask for less")
-            file.flush()
-            await to_thread.run_sync(os.fsync, file.fileno())
 
 
 class _Watched:
@@ -289,11 +280,3 @@ def _old_directories(jobs: Path) -> list[str]:
 
 def _remove(place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
-
-
-def _sync_directory(place: Path) -> None:
-    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -21,10 +21,12 @@ from vo_service.formats.vosi import availability, service_capabilities
 from vo_service.formats.votable import Info, error_votable, votable
 from vo_service.params.datalink import LINKS_TYPE, parse_links_query
 from vo_service.services.datalink import LINKS_STANDARD, LinkService, links_url
+from vo_service.services.soda import SodaService
 from vo_service.settings import Settings
 from vo_service.web.compression import Compressed
 from vo_service.web.exchange import TableResponse, request_pairs, while_connected
 from vo_service.web.faults import error_headers, status_of
+from vo_service.web.visitors import visitor_of
 
 __all__ = ["datalink_app"]
 
@@ -39,7 +41,7 @@ _FAULTS: dict[type[VOError], str] = {
 }
 
 
-def datalink_app(settings: Settings, service: LinkService) -> Starlette:
+def datalink_app(settings: Settings, service: LinkService, cutouts: SodaService) -> Starlette:
     """The DataLink sub-application."""
     since = datetime.now(UTC)
     described = service_capabilities(
@@ -48,8 +50,10 @@ def datalink_app(settings: Settings, service: LinkService) -> Starlette:
 
     async def links(request: Request) -> Response:
         wanted = parse_links_query(await request_pairs(request), maxrec_limit=settings.maxrec_limit)
-        rows = await while_connected(request.receive, service.links(wanted))
-        body = votable(rows, serialization="TABLEDATA", infos=[_STANDARD])
+        visitor = visitor_of(request)
+        services = await cutouts.descriptors(settings, wanted.ids, visitor)
+        rows = await while_connected(request.receive, service.links(wanted, visitor))
+        body = votable(rows, serialization="TABLEDATA", infos=[_STANDARD], services=services)
         return TableResponse(rows, body, wanted.media_type)
 
     async def capabilities(request: Request) -> Response:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from vo_service.errors import (
     ForbiddenError,
+    GoneError,
     NotFoundError,
     TooLargeError,
+    TooManyError,
     TransientError,
+    UnauthorizedError,
     UsageError,
     VOError,
 )
@@ -18,9 +21,12 @@ __all__ = ["STATUS", "error_headers", "status_of"]
 
 STATUS: dict[type[VOError], int] = {
     UsageError: 400,
+    UnauthorizedError: 401,
     ForbiddenError: 403,
     NotFoundError: 404,
+    GoneError: 410,
     TooLargeError: 413,
+    TooManyError: 429,
     TransientError: 503,
     VOError: 500,
 }
@@ -34,5 +40,7 @@ def status_of(error: VOError) -> int:
 
 
 def error_headers(error: VOError) -> dict[str, str]:
-    """Headers that go with the status."""
+    """Headers that go with the status; challenges are added by the authentication."""
+    if isinstance(error, TooManyError):
+        return {"Retry-After": str(error.wait_s)}
     return {"Retry-After": _RETRY_AFTER_S} if isinstance(error, TransientError) else {}

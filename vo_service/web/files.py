@@ -1,87 +1,80 @@
-"""Delivery of published files: opened without a way out of the tree, sent in any part.
+"""Delivery of published files, which `archive.opening` opens: sent in any part.
 
-A path is walked from the public tree without following a link; only its last name is one, and
-what it leads to must be a regular file in a storage root of the collection. Knows no database.
+What is delivered need not be one file: whatever is a `Content` is sent in the same way. Knows no
+database.
 
-Source: RFC 9110, "Conditional Requests", "Range Requests"; RFC 6266 and 8187 for the name.
+Source: RFC 9110, "Range Requests"; RFC 6266 and 8187 for the name.
 Positions are bytes; a span is (start, end), the end not included.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import io
-import itertools
 import logging
-import os
 import re
 import secrets
-import stat
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC
-from email.utils import formatdate, parsedate_to_datetime
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 from urllib.parse import quote
 
 import anyio
-from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from vo_service.errors import NotFoundError, TransientError
+from vo_service.archive.opening import OpenFile, open_published, open_source
+from vo_service.errors import NotFoundError
+from vo_service.web.conditions import Validators, parse_ranges
 
 __all__ = [
+    "Content",
     "FileDelivery",
     "OpenFile",
     "open_published",
-    "parse_ranges",
+    "open_source",
     "refuse_encoded_separators",
 ]
 
 _log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
-_MAX_RANGES = 16
 
 _HIDDEN = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
-_UNFIT = re.compile(r"[\x00-\x1f\x7f\\]")
-_ABSENT = {
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-    errno.EACCES,
-    errno.EPERM,
-}
-_SPAN = re.compile(r"([0-9]{0,19})-([0-9]{0,19})")
-_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._+@ -]+")
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
-    """A file that may be sent; *size* is bytes, *mtime_ns* nanoseconds since 1970 (UTC)."""
+class Content(Protocol):
+    """What can be delivered: bytes of a known number, to be read at any position.
 
-    file: io.FileIO
-    name: str
-    size: int
-    mtime_ns: int
-    inode: int
+    *name* is that of the file which the client gets, *size* bytes, *mtime_ns* nanoseconds since
+    1970 (UTC); *tag* changes whenever the bytes may have changed.
+    """
 
     @property
-    def tag(self) -> str:
-        """What changes whenever the content may have changed, without quotes."""
-        return f"{self.size:x}-{self.mtime_ns:x}-{self.inode:x}"
+    def name(self) -> str: ...  # noqa: D102 - said above
 
-    def is_unchanged(self) -> bool:
-        """Whether the file is still what was opened; False once it was written or cut."""
-        now = os.fstat(self.file.fileno())
-        return (now.st_size, now.st_mtime_ns) == (self.size, self.mtime_ns)
+    @property
+    def size(self) -> int: ...  # noqa: D102 - said above
+
+    @property
+    def mtime_ns(self) -> int: ...  # noqa: D102 - said above
+
+    @property
+    def tag(self) -> str: ...  # noqa: D102 - said above
+
+    async def read(self, position: int, count: int) -> bytes:
+        """At least one byte and at most *count* of those from *position* on.
+
+        Raises
+        ------
+        OSError
+            If they are no longer those that were promised; the delivery is then cut.
+        """
+
+    def close(self) -> None:
+        """Free what stands behind it; called once, however the delivery ended."""
 
 
 def refuse_encoded_separators(scope: Scope) -> None:
@@ -96,151 +89,55 @@ def refuse_encoded_separators(scope: Scope) -> None:
         raise NotFoundError("no file: the path must not hold %2F, %5C or %00")
 
 
-def open_published(public: Path, roots: Mapping[str, Sequence[Path]], url_path: str) -> OpenFile:
-    """Open a published file for reading. Blocks as file systems do: call it in a thread.
-
-    Parameters
-    ----------
-    public
-        The tree of symbolic links.
-    roots
-        Collection to the storage roots in which its files may lie.
-    url_path
-        ``collection/path``, percent-decoded once.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no such link, or it leads to anything but a regular file in a root.
-    TransientError
-        If the storage cannot be read at the moment.
-    """
-    absent = NotFoundError(f"{url_path}: no such file is published")
-    parts = url_path.split("/")
-    if len(parts) < 2 or any(part in ("", ".", "..") or _UNFIT.search(part) for part in parts):
-        raise absent
-    try:
-        file = _open_target(public, parts, roots.get(parts[0], ()))
-    except UnicodeEncodeError:
-        raise absent from None
-    except OSError as error:
-        if error.errno not in _ABSENT:
-            _log.error("%s: cannot be opened: %s", url_path, error)
-            raise TransientError(f"{url_path}: cannot be read now; try again later") from error
-        if error.errno in {errno.EACCES, errno.EPERM}:
-            _log.warning("%s: is published but may not be read: %s", url_path, error)
-        raise absent from error
-    if file is None:
-        raise absent
-    status = os.fstat(file.fileno())
-    return OpenFile(file, parts[-1], status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def _open_target(public: Path, parts: Sequence[str], roots: Sequence[Path]) -> io.FileIO | None:
-    """What the link at *parts* leads to; None if it is no link or leads where it must not."""
-    with contextlib.ExitStack() as stack:
-
-        def step(name: str | Path, flags: int, directory: int | None = None) -> int:
-            handle = os.open(name, os.O_PATH | flags, dir_fd=directory)
-            stack.callback(os.close, handle)
-            return handle
-
-        place = step(public, os.O_DIRECTORY)
-        for part in parts[:-1]:
-            place = step(part, os.O_DIRECTORY | os.O_NOFOLLOW, place)
-        link = os.stat(parts[-1], dir_fd=place, follow_symlinks=False)
-        if not stat.S_ISLNK(link.st_mode):
-            return None
-        # O_PATH touches neither FIFO nor device; what was checked is then opened by its handle,
-        # so nobody can put something else in its place in between.
-        target = step(parts[-1], 0, place)
-        handle = f"/proc/self/fd/{target}"
-        path = Path(os.readlink(handle))
-        if not stat.S_ISREG(os.fstat(target).st_mode):
-            return None
-        if not any(path.is_relative_to(os.path.realpath(root)) for root in roots):
-            return None
-        return io.FileIO(os.open(handle, os.O_RDONLY), closefd=True)
-
-
-def parse_ranges(header: str, size: int) -> list[tuple[int, int]] | None:
-    """Spans that a Range header asks for of a file of *size* bytes, in its order.
-
-    Returns
-    -------
-    list or None
-        Empty if none of them lies in the file. None if the header is to be ignored: malformed,
-        of another unit, more than 16 spans, spans that overlap, or a file without content
-        (RFC 9110, 14.2 and 17.15).
-    """
-    unit, equals, text = header.partition("=")
-    if unit.strip().lower() != "bytes" or not equals or size == 0:
-        return None
-    wanted = [part.strip(" \t") for part in text.split(",")]
-    matches = [_SPAN.fullmatch(part) for part in wanted if part]
-    if not 0 < len(matches) <= _MAX_RANGES:
-        return None
-    spans: list[tuple[int, int]] = []
-    for match in matches:
-        if match is None or match[0] == "-":
-            return None
-        first, last = match.groups()
-        if first and last and int(first) > int(last):
-            return None
-        if first:
-            start, end = int(first), min(int(last) + 1, size) if last else size
-        else:
-            start, end = max(size - int(last), 0), size
-        if start < end:
-            spans.append((start, end))
-    ordered = sorted(spans)
-    if any(after[0] < before[1] for before, after in itertools.pairwise(ordered)):
-        return None
-    return spans
-
-
 class FileDelivery(Response):
-    """A file, or the parts of it that were asked for; closes the file however it ends.
+    """A content, or the parts of it that were asked for; closes it however it ends.
 
     Parameters
     ----------
     request
         GET or HEAD; its conditions and ranges are honoured.
-    file
-        As `open_published` gives it.
+    content
+        An `OpenFile`, as `open_published` gives it, or any other.
     media_type
         Of the content as it lies on disk; compression is never announced as an encoding.
     tag
-        Strong entity tag without quotes (the MD5, where it is known); `OpenFile.tag` else.
+        Strong entity tag without quotes (the MD5, where it is known); that of *content* else.
     headers
         Further ones, also sent with 304.
+    running
+        Entered while bytes are sent, with the scope whose cancellation cuts the delivery.
+    on_end
+        Called at the end with the status, the bytes of the body that were sent, and whether these
+        were all (`web.noted.noting` makes such for the log of downloads).
 
     Notes
     -----
-    A file that changes or ends while it is sent cuts the connection: what arrived is then
+    A content that changes or ends while it is sent cuts the connection: what arrived is then
     shorter than announced, and the client knows.
     """
 
     def __init__(
         self,
         request: Request,
-        file: OpenFile,
+        content: Content,
         media_type: str,
         *,
         tag: str | None = None,
         headers: Mapping[str, str] | None = None,
+        running: Callable[[anyio.CancelScope], AbstractContextManager[object]] | None = None,
+        on_end: Callable[[int, int, bool], None] | None = None,
     ) -> None:
         self.media_type = None  # Content-Type is among the headers where there is content
         self.background = None
-        self._file = file
+        self._content = content
         self._type = media_type
-        self._etag = f'"{tag or file.tag}"'
-        # A date in the future would stand after the Date of this answer (RFC 9110, 8.8.2.1).
-        self._modified = min(file.mtime_ns // 10**9, int(time.time()))
+        self._validators = Validators(f'"{tag or content.tag}"', content.mtime_ns)
         self._segments: list[bytes | tuple[int, int]] = []
+        self._running = running or contextlib.nullcontext
+        self._on_end = on_end
+        self._sent = 0
         self._common = {
-            "ETag": self._etag,
-            "Last-Modified": formatdate(self._modified, usegmt=True),
+            **self._validators.headers,
             "Accept-Ranges": "bytes",
             "X-Content-Type-Options": "nosniff",
             **(headers or {}),
@@ -250,22 +147,22 @@ class FileDelivery(Response):
             self._segments = []
 
     def _decide(self, asked: Headers, method: str) -> None:
-        failed = self._failed_condition(asked)
+        failed = self._validators.failed_condition(asked)
         if failed == 304:
             self._answer(304, {})
             return
         if failed:
             self._refuse(412, "the file is not the one that the request is conditioned on")
             return
+        size = self._content.size
         header = asked.get("range")
         spans = None
         # Only GET has ranges (RFC 9110, 14.2).
-        if header is not None and method == "GET" and self._if_range(asked.get("if-range")):
-            spans = parse_ranges(header, self._file.size)
+        if header is not None and method == "GET" and self._validators.fits(asked.get("if-range")):
+            spans = parse_ranges(header, size)
         if spans is None:
-            self._answer(200, {"Content-Type": self._type}, [(0, self._file.size)])
+            self._answer(200, {"Content-Type": self._type}, [(0, size)])
         elif not spans:
-            size = self._file.size
             self._refuse(416, f"the file has {size} bytes", {"Content-Range": f"bytes */{size}"})
         elif len(spans) == 1:
             content = {"Content-Type": self._type, "Content-Range": self._content_range(spans[0])}
@@ -283,13 +180,13 @@ class FileDelivery(Response):
         if status != 304:
             length["Content-Length"] = str(sum(map(_length, segments)))
         if status in {200, 206}:
-            length["Content-Disposition"] = _disposition(self._file.name)
+            length["Content-Disposition"] = _disposition(self._content.name)
         self.status_code = status
         self.init_headers({**self._common, **headers, **length})
         self._segments = list(segments)
 
     def _refuse(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        text = f"{self._file.name}: {reason}\n".encode()
+        text = f"{self._content.name}: {reason}\n".encode()
         self._answer(
             status, {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}, [text]
         )
@@ -307,68 +204,42 @@ class FileDelivery(Response):
         self._answer(206, {"Content-Type": f"multipart/byteranges; boundary={boundary}"}, segments)
 
     def _content_range(self, span: tuple[int, int]) -> str:
-        return f"bytes {span[0]}-{span[1] - 1}/{self._file.size}"
-
-    def _failed_condition(self, asked: Headers) -> int | None:
-        """304 or 412 where a condition of the request fails (RFC 9110, 13.2.2)."""
-        if "if-match" in asked:
-            if not self._matches(asked.getlist("if-match"), strong=True):
-                return 412
-        elif (limit := _date(asked.get("if-unmodified-since"))) and self._modified > limit:
-            return 412
-        if "if-none-match" in asked:
-            if self._matches(asked.getlist("if-none-match"), strong=False):
-                return 304
-        elif (limit := _date(asked.get("if-modified-since"))) and self._modified <= limit:
-            return 304
-        return None
-
-    def _matches(self, values: Sequence[str], *, strong: bool) -> bool:
-        text = ", ".join(values)
-        if text.strip() == "*":
-            return True
-        tags = _ETAG.findall(text)
-        return self._etag in (tags if strong else [tag.removeprefix("W/") for tag in tags])
-
-    def _if_range(self, value: str | None) -> bool:
-        """Whether the client's part belongs to this file, so that another part fits to it."""
-        if value is None:
-            return True
-        if '"' in value:
-            return value.strip() == self._etag
-        # A date tells versions apart only when the second in which it lies is over.
-        return _date(value) == self._modified and self._file.mtime_ns < time.time_ns() - 10**9
+        return f"bytes {span[0]}-{span[1] - 1}/{self._content.size}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send head and content; stop as soon as the client has gone."""
-        with self._file.file:
-            try:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(_until_gone, receive, group.cancel_scope)
+        complete = False
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_until_gone, receive, group.cancel_scope)
+                with self._running(group.cancel_scope):
                     await self._send(send)
-                    group.cancel_scope.cancel()
-            except* OSError as errors:
-                _log.warning("%s: not sent to its end: %s", self._file.name, errors.exceptions[0])
+                complete = True
+                group.cancel_scope.cancel()
+        except* OSError as errors:
+            _log.warning("%s: not sent to its end: %s", self._content.name, errors.exceptions[0])
+        finally:
+            self._content.close()
+            if self._on_end is not None:
+                self._on_end(self.status_code, self._sent, complete)
 
     async def _send(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code}
         await send({**start, "headers": self.raw_headers})
         for segment in self._segments:
             if isinstance(segment, bytes):
-                await send({"type": "http.response.body", "body": segment, "more_body": True})
+                await self._send_part(send, segment)
                 continue
             position, end = segment
             while position < end:
-                chunk = await run_sync(self._read, position, min(_CHUNK, end - position))
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                chunk = await self._content.read(position, min(_CHUNK, end - position))
+                await self._send_part(send, chunk)
                 position += len(chunk)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _read(self, position: int, count: int) -> bytes:
-        chunk = os.pread(self._file.file.fileno(), count, position)
-        if not chunk or not self._file.is_unchanged():
-            raise OSError(errno.EIO, "the file changed while it was sent")
-        return chunk
+    async def _send_part(self, send: Send, part: bytes) -> None:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        self._sent += len(part)
 
 
 async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
@@ -379,17 +250,6 @@ async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
 
 def _length(segment: bytes | tuple[int, int]) -> int:
     return len(segment) if isinstance(segment, bytes) else segment[1] - segment[0]
-
-
-def _date(text: str | None) -> int | None:
-    """Seconds since 1970 of an HTTP date; None where it is none, so that it is ignored."""
-    if text is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-        return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _disposition(name: str) -> str:

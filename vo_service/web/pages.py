@@ -45,9 +45,13 @@ label { display: block; margin-bottom: .3rem; }
 <input type="hidden" name="RESPONSEFORMAT" value="html">
 <label for="query">ADQL query</label>
 <textarea id="query" name="QUERY" rows="6" spellcheck="false">$query</textarea>
-<p><button>Search</button> &ensp; <a href="tap/examples">more examples</a> &ensp;
+<p><button>Search</button>
+<button formaction="tap/async" name="PHASE" value="RUN">Run as a job</button> &ensp;
+<a href="tap/examples">more examples</a> &ensp;
 <a href="tap/tables">all tables and columns</a></p>
 </form>
+
+<p>Have many files at once, as an archive or a list: <a href="bundles/">bundles</a>.</p>
 
 <h2>TOPCAT</h2>
 <p>Menu <em>VO</em>, <em>Table Access Protocol (TAP) Query</em>; TAP URL:</p>
@@ -59,7 +63,7 @@ service = pyvo.dal.TAPService("$tap")
 for row in service.search("SELECT TOP 5 * FROM ivoa.obscore"):
     print(row["target_name"], row["s_ra"], row["s_dec"], row["access_url"])</pre>
 
-<p>Contact: $contact</p>
+<p>Contact: $contact &ensp; <a href="login">Log in</a> (people of proposals)</p>
 </body>
 </html>
 """)

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from vo_service.errors import NotFoundError, VOError
 from vo_service.formats.output import output_format
+from vo_service.formats.uwspage import error_page
 from vo_service.formats.votable import error_votable
 from vo_service.params.tap import parse_tap_query
 from vo_service.services.datalink import links_descriptors
@@ -23,12 +24,14 @@ from vo_service.services.jobs import JobService
 from vo_service.services.origin import query_origin
 from vo_service.services.tap import TapService
 from vo_service.settings import Settings
+from vo_service.web.browsers import page_response, wants_page
 from vo_service.web.compression import Compressed
 from vo_service.web.exchange import TableResponse, while_connected
 from vo_service.web.faults import error_headers, status_of
 from vo_service.web.parts import request_with_parts
 from vo_service.web.tap_documents import TapDocuments
 from vo_service.web.uws import uws_routes
+from vo_service.web.visitors import visitor_of
 
 __all__ = ["tap_app"]
 
@@ -51,7 +54,8 @@ def tap_app(settings: Settings, service: TapService, jobs: JobService) -> Starle
                 uploads_limit=settings.uploads_limit,
             )
             written, media_type = output_format(wanted.response_format)
-            rows = await while_connected(request.receive, service.query(wanted, parts))
+            work = service.query(wanted, parts, visitor_of(request))
+            rows = await while_connected(request.receive, work)
         services = links_descriptors(settings, rows.fields)
         body = written.write(rows, query_origin(settings, wanted), services)
         response = TableResponse(rows, body, media_type)
@@ -98,13 +102,21 @@ def _home(settings: Settings) -> Endpoint:
     return home
 
 
-def _error(message: str, status: int, headers: dict[str, str] | None = None) -> Response:
-    return Response(error_votable(message), status, headers, media_type=_VOTABLE)
+def _error(
+    request: Request, message: str, status: int, headers: dict[str, str] | None = None
+) -> Response:
+    """A VOTable, but for browsers, which can only store one."""
+    if wants_page(request):
+        response = page_response(error_page(message), status)
+    else:
+        response = Response(error_votable(message), status, media_type=_VOTABLE)
+    response.headers.update(headers or {})
+    return response
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, VOError)  # noqa: S101 - registered for this kind only
-    return _error(str(error), status_of(error), error_headers(error))
+    return _error(request, str(error), status_of(error), error_headers(error))
 
 
 async def _no_such_place(request: Request, error: Exception) -> Response:
@@ -114,7 +126,7 @@ async def _no_such_place(request: Request, error: Exception) -> Response:
 async def _wrong_method(request: Request, error: Exception) -> Response:
     allowed = getattr(error, "headers", None) or {}
     said = f"{request.method} is not possible here: expected {allowed.get('Allow', 'GET')}"
-    return _error(said, 405, dict(allowed))
+    return _error(request, said, 405, dict(allowed))
 
 
 async def _nobody(request: Request, error: Exception) -> Response:
@@ -123,4 +135,4 @@ async def _nobody(request: Request, error: Exception) -> Response:
 
 async def _defect(request: Request, error: Exception) -> Response:
     _log.error("defect at %s", request.url.path, exc_info=error)
-    return _error("this service made an error; its operator finds it in the log", 500)
+    return _error(request, "this service made an error; its operator finds it in the log", 500)

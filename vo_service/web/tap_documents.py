@@ -31,6 +31,7 @@ from vo_service.model.table import Catalog
 from vo_service.services.examples import EXAMPLES
 from vo_service.services.tap import TapService
 from vo_service.settings import Settings
+from vo_service.web.authentication import SECURITY_METHODS
 
 __all__ = ["TapDocuments"]
 
@@ -59,6 +60,7 @@ class TapDocuments:
             upload=Limit(settings.upload_rows_limit, settings.upload_rows_limit),
             execution=Limit(settings.async_default_s, settings.async_limit_s),
             retention=Limit(settings.job_retention_s, settings.job_retention_limit_s),
+            security_methods=SECURITY_METHODS,
         )
         return self._answer(request, "capabilities", lambda: capabilities(info))
 

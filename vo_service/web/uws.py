@@ -1,7 +1,8 @@
 """UWS 1.1 at ``/async``: jobs, their atoms, parameters and results.
 
 Source: UWS 1.1, "REST binding"; TAP 1.1, "/async". Every change is answered with 303 and an
-absolute address; containers are XML, atoms are text.
+absolute address; containers are XML (the job list and a job also pages, for browsers), atoms
+are text.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from vo_service.errors import ForbiddenError, NotFoundError, UsageError
+from vo_service.formats.output import file_disposition
 from vo_service.formats.uws import (
-    RESULT,
     job_document,
     job_list,
     parameter_list,
     result_list,
     timestamp,
 )
+from vo_service.formats.uwspage import job_list_page, job_page
 from vo_service.formats.votable import error_votable
-from vo_service.model.job import Job
+from vo_service.model.job import Job, Result
 from vo_service.params.uws import (
     parse_action,
     parse_destruction,
@@ -42,17 +44,20 @@ from vo_service.params.uws import (
     parse_wait,
     split_creation,
 )
-from vo_service.services.jobs import JobService, part_file, result_file
+from vo_service.services.jobs import JobService
+from vo_service.services.results import part_file, result_file
 from vo_service.services.uploads import Part
 from vo_service.settings import Settings
+from vo_service.web.browsers import page_response, refuse_other_sites, wants_page
 from vo_service.web.exchange import request_pairs, while_connected
 from vo_service.web.files import FileDelivery, OpenFile
 from vo_service.web.visitors import visitor_of
 
-__all__ = ["uws_routes"]
+__all__ = ["open_file", "uws_routes"]
 
 _XML = "text/xml"
 _VOTABLE = "application/x-votable+xml"
+_BY_ACCEPT = {"Vary": "Accept"}
 
 #: Never what the client said that it is: a browser must not run what somebody uploaded.
 _UNKNOWN_BYTES = "application/octet-stream"
@@ -62,11 +67,32 @@ _PARTS, _FIELDS = 100, 1000
 Endpoint = Callable[[Request], Awaitable[Response]]
 Pairs = list[tuple[str, str]]
 Parts = list[tuple[str, Part]]
+Deliver = Callable[[Request, Job, Result], Awaitable[Response | None]]
+Page = Callable[[Job, str], Awaitable[bytes]]
 
 
-def uws_routes(settings: Settings, jobs: JobService, url: str) -> list[Route]:
-    """The routes at and below ``/async``; *url* is the public address of the job list."""
-    uws = _Uws(settings, jobs, url)
+def uws_routes(
+    settings: Settings,
+    jobs: JobService,
+    url: str,
+    *,
+    page: Page | None = None,
+    deliver: Deliver | None = None,
+) -> list[Route]:
+    """The routes at and below ``/async``.
+
+    Parameters
+    ----------
+    settings, jobs
+        The archive, and the jobs of a service.
+    url
+        Public address of the job list.
+    page
+        A job, and its address, as a page of its own kind.
+    deliver
+        Answers with a result that is no file; None from it means that it is one.
+    """
+    uws = _Uws(settings, jobs, url, page, deliver)
     job = "/async/{job}"
     return [
         _route("/async", GET=uws.list, POST=uws.create),
@@ -96,6 +122,8 @@ def _route(path: str, **by_method: Endpoint) -> Route:
     """One route for a path, so that the answer to a wrong method names all that are right."""
 
     async def endpoint(request: Request) -> Response:
+        if request.method not in {"GET", "HEAD"}:
+            refuse_other_sites(request)
         return await by_method["GET" if request.method == "HEAD" else request.method](request)
 
     return Route(path, endpoint, methods=list(by_method))
@@ -104,16 +132,27 @@ def _route(path: str, **by_method: Endpoint) -> Route:
 class _Uws:
     """The endpoints."""
 
-    def __init__(self, settings: Settings, jobs: JobService, url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: JobService,
+        url: str,
+        page: Page | None,
+        deliver: Deliver | None,
+    ) -> None:
         self._settings = settings
         self._jobs = jobs
         self._url = url
+        self._page = page
+        self._deliver = deliver
 
     async def list(self, request: Request) -> Response:
         """The jobs of the client."""
         wanted = parse_filter(request.query_params.multi_items())
         jobs = await self._jobs.list(visitor_of(request), wanted)
-        return Response(job_list(jobs, self._url), media_type=_XML)
+        if wants_page(request):
+            return page_response(job_list_page(jobs, self._url))
+        return Response(job_list(jobs, self._url), media_type=_XML, headers=_BY_ACCEPT)
 
     async def create(self, request: Request) -> Response:
         """A new job, PENDING or (PHASE=RUN) queued."""
@@ -130,7 +169,12 @@ class _Uws:
         else:
             waiting = self._jobs.wait(client, job_id, wait)
             job = await while_connected(request.receive, waiting)
-        return Response(job_document(job, self._place(job)), media_type=_XML)
+        if wants_page(request):
+            place = self._place(job)
+            return page_response(
+                await self._page(job, place) if self._page else job_page(job, place)
+            )
+        return Response(job_document(job, self._place(job)), media_type=_XML, headers=_BY_ACCEPT)
 
     async def act(self, request: Request) -> Response:
         """ACTION=DELETE; parameters are not taken here (DALI 1.1, "DALI-async")."""
@@ -206,14 +250,20 @@ class _Uws:
         return Response(result_list(job, self._place(job)), media_type=_XML)
 
     async def result(self, request: Request) -> Response:
-        """The result, or the part of it that is asked for."""
+        """A result, or the part of it that is asked for."""
         job = await self._get(request)
         name = request.path_params["name"]
-        if name != RESULT or job.result is None:
+        found = next((result for result in job.results if result.name == name), None)
+        if found is None:
             raise NotFoundError(f"the job is {job.phase} and has no result {name[:60]!r}")
-        path = result_file(self._settings, job.job_id)
-        name = f"{job.job_id}.{job.result.suffix}"
-        return await _deliver(request, path, name, job.result.media_type)
+        if self._deliver and (made := await self._deliver(request, job, found)):
+            return made
+        path = result_file(self._settings, job.job_id, name)
+        response = await _deliver(request, path, f"{job.job_id}.{found.suffix}", found.media_type)
+        if "Content-Disposition" in response.headers:
+            disposition = file_disposition(found.media_type, found.suffix)
+            response.headers["Content-Disposition"] = disposition
+        return response
 
     async def _get(self, request: Request) -> Job:
         return await self._jobs.get(visitor_of(request), request.path_params["job"])
@@ -264,13 +314,14 @@ def _save(value: UploadFile, path: Path) -> None:
 
 async def _deliver(request: Request, path: Path, name: str, media_type: str) -> Response:
     try:
-        file = await to_thread.run_sync(_open, path, name)
+        file = await to_thread.run_sync(open_file, path, name)
     except FileNotFoundError:
         raise NotFoundError("it has been destroyed") from None
     return FileDelivery(request, file, media_type)
 
 
-def _open(path: Path, name: str) -> OpenFile:
+def open_file(path: Path, name: str) -> OpenFile:
+    """A file of a job, to be delivered under a name."""
     file = FileIO(path, "rb")
     status = os.fstat(file.fileno())
     return OpenFile(file, name, status.st_size, status.st_mtime_ns, status.st_ino)

@@ -1,0 +1,53 @@
+"""A database with jobs is brought to the schema that knows other services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+
+from tests.support import settings_at
+from vo_service.db.connect import Role, conninfo, engine
+from vo_service.db.jobs import JobStore
+from vo_service.db.schema import schema_directory, upgrade
+from vo_service.model.job import Phase, Result
+
+pytestmark = pytest.mark.anyio
+
+_JOB = (
+    "INSERT INTO uws.job (job_id, client, phase, parameters, destruction, execution_duration, "
+    "rows_written, bytes_written, result_type, result_suffix) "
+    "VALUES (%s, 'a', %s, '[]', now() + interval '1 day', 10, 3, 99, %s, %s)"
+)
+
+
+async def test_jobs_and_their_results_survive(own_database_url: str, tmp_path: Path) -> None:
+    settings = settings_at(own_database_url, tmp_path)
+    upgrade(settings)  # makes roles, too
+    owner = engine(settings, Role.OWNER)
+    config = Config()
+    config.set_main_option("script_location", str(schema_directory()))
+    config.attributes["partition_bounds"] = settings.partition_bounds
+    with owner.begin() as connection:
+        for schema in ("uws", "tap_upload", "tap_schema", "ivoa", "archive_stats", "archive"):
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
+        connection.execute(text("CREATE SCHEMA archive"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0008")
+    owner.dispose()
+    with psycopg.connect(conninfo(settings, Role.JOBS)) as jobs:
+        jobs.execute(_JOB, ("d" * 32, "COMPLETED", "text/csv", "csv"))
+        jobs.execute(_JOB, ("p" * 32, "PENDING", None, None))
+    upgrade(settings)
+    async with await psycopg.AsyncConnection.connect(conninfo(settings, Role.JOBS)) as jobs:
+        done = await JobStore(jobs).get("d" * 32)
+        pending = await JobStore(jobs).get("p" * 32)
+    assert done is not None
+    assert (done.service, done.phase) == ("tap", Phase.COMPLETED)
+    assert done.results == (Result("text/csv", 99, "csv", "result"),)
+    assert pending is not None
+    assert (pending.phase, pending.results) == (Phase.PENDING, ())

@@ -1,0 +1,211 @@
+"""Searches of the sky: cones, polygons, MOCs and footprints at random places, and aggregates."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+
+from vo_service.bench.client import Session, sync_path
+from vo_service.bench.figures import Figure, Target, percentiles
+from vo_service.bench.place import Place, timed
+
+__all__ = ["aggregates", "cones", "crowd", "shapes"]
+
+_COLUMNS = "obs_publisher_did, s_ra, s_dec, t_min, access_url"
+_MAXREC = 1000
+_CONES = {'15"': 15 / 3600, "0.25 deg": 0.25, "1 deg": 1.0, "30 deg": 30.0}
+_CLIENTS, _CROWD_S = 16, 6.0
+
+#: The same rows by hand, with the bounds that the service writes: what "raw" means.
+_RAW = (
+    f"SELECT {_COLUMNS} FROM archive.obscore WHERE s_ra BETWEEN %s AND %s "
+    "AND position <@ scircle(spoint(radians(%s), radians(%s)), radians(%s)) LIMIT "
+    f"{_MAXREC + 1}"
+)
+
+
+def cone(ra: float, dec: float, radius: float) -> str:
+    """The ADQL of a cone search."""
+    return (
+        f"SELECT {_COLUMNS} FROM ivoa.obscore WHERE "
+        f"CONTAINS(POINT(s_ra, s_dec), CIRCLE({ra}, {dec}, {radius})) = 1"
+    )
+
+
+def cones(place: Place) -> Iterator[Figure]:
+    """One client on a kept connection, against a prepared statement by psycopg."""
+    for name, radius in _CONES.items():
+        places = place.positions(30 if radius > 5 else 200, seed=1)
+        asked = asyncio.run(_times(place, [cone(*at, radius) for at in places]))
+        with psycopg.connect(place.dsn) as connection:
+            raw = [
+                timed(connection, _RAW, values)
+                for ra, dec in places
+                if (values := _raw_values(ra, dec, radius))
+            ]
+        middle, late = percentiles(asked)
+        reference = percentiles(raw)[0] * 1000 if raw else None
+        target = Target("over", 4) if name == "0.25 deg" and reference else None
+        yield Figure(
+            "cone", f"{name}, p50", middle * 1000, "ms", reference, target,
+            f"p95 {late * 1000:.1f} ms",
+        )  # fmt: skip
+        if radius < 5:
+            read = [place.partitions(cone(*at, radius))[0] for at in places if abs(at[1]) < 80]
+            yield Figure(
+                "cone", f"{name}, most partitions read", max(read), "", None, Target("value", 2)
+            )
+
+
+def crowd(place: Place) -> Iterator[Figure]:
+    """16 clients at once: cones, against answers that need nothing, and against pgbench."""
+    places = place.positions(4000, seed=2)
+    empty = asyncio.run(_rate(place, lambda number: "/tap/nothing-is-here"))
+    rate = asyncio.run(
+        _rate(place, lambda n: sync_path(cone(*places[n % len(places)], 0.25), _MAXREC))
+    )
+    database = _pgbench(place)
+    limit = min(0.6 * empty, database)
+    yield Figure("16 clients", "empty answers", empty, "1/s")
+    yield Figure("16 clients", "the database's own (pgbench, prepared)", database, "1/s")
+    yield Figure(
+        "16 clients", "cones of 0.25 deg", rate, "1/s", empty,
+        Target("value", round(limit, 1), at_least=True), "the lower of 60 % of empty and pgbench",
+    )  # fmt: skip
+
+
+def shapes(place: Place) -> Iterator[Figure]:
+    """Other searches by position, against the same SQL without the service."""
+    around = place.positions(60, seed=3)
+    kinds: dict[str, Callable[[float, float], str]] = {
+        "polygon of 1 deg": lambda ra, dec: (
+            f"CONTAINS(POINT(s_ra, s_dec), {_polygon(ra, dec)}) = 1"
+        ),
+        "footprints that hold a point": lambda ra, dec: (
+            f"CONTAINS(POINT({ra}, {dec}), s_region) = 1"
+        ),
+        "footprints that meet a circle": lambda ra, dec: (
+            f"INTERSECTS(s_region, CIRCLE({ra}, {dec}, 0.25)) = 1"
+        ),
+        "MOC of 12 cells": lambda ra, dec: f"CONTAINS(POINT(s_ra, s_dec), {_moc(ra)}) = 1",
+    }
+    for name, condition in kinds.items():
+        queries = [f"SELECT {_COLUMNS} FROM ivoa.obscore WHERE {condition(*at)}" for at in around]
+        yield _against_sql(place, "search", name, queries)
+
+
+def aggregates(place: Place) -> Iterator[Figure]:
+    """Whole-table questions, which parallel workers answer."""
+    for name, query in {
+        "count of all": "SELECT COUNT(*) AS n FROM ivoa.obscore",
+        "count by instrument": (
+            "SELECT instrument_name, COUNT(*) AS n, SUM(t_exptime) AS t FROM ivoa.obscore "
+            "GROUP BY instrument_name"
+        ),
+        "counts by day": (
+            "SELECT FLOOR(t_min) AS night, COUNT(*) AS n FROM ivoa.obscore GROUP BY FLOOR(t_min)"
+        ),
+    }.items():
+        yield _against_sql(place, "aggregate", name, [query] * 3)
+
+
+def _against_sql(place: Place, group: str, name: str, queries: list[str]) -> Figure:
+    asked = asyncio.run(_times(place, queries))
+    with psycopg.connect(place.dsn) as connection:
+        raw = []
+        for query in queries:
+            started = time.perf_counter()
+            connection.execute(place.sql(query, _MAXREC + 1).encode()).fetchall()
+            raw.append(time.perf_counter() - started)
+    middle, late = percentiles(asked)
+    read, of = place.partitions(queries[0])
+    return Figure(
+        group, f"{name}, p50", middle * 1000, "ms", percentiles(raw)[0] * 1000, None,
+        f"p95 {late * 1000:.1f} ms; {read} of {of} partitions",
+    )  # fmt: skip
+
+
+async def _times(place: Place, queries: list[str]) -> list[float]:
+    """Seconds for each query, after one that warms connections up."""
+    session = await place.server.session()
+    await _ask(session, sync_path(queries[0], _MAXREC))
+    times = []
+    for query in queries:
+        path = sync_path(query, _MAXREC)
+        started = time.perf_counter()
+        await _ask(session, path)
+        times.append(time.perf_counter() - started)
+    await session.close()
+    return times
+
+
+async def _ask(session: Session, path: str) -> None:
+    status, content = await session.get(path)
+    if status != 200:
+        raise RuntimeError(content.decode("utf-8", "replace"))
+
+
+async def _rate(place: Place, path: Callable[[int], str]) -> float:
+    """Answers a second to `_CLIENTS` clients, each asking again at once."""
+    numbers = iter(range(10**9))
+    until = time.perf_counter() + _CROWD_S
+    answered = 0
+
+    async def client() -> None:
+        nonlocal answered
+        session = await place.server.session()
+        while time.perf_counter() < until:
+            await session.get(path(next(numbers)))
+            answered += 1
+        await session.close()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(_CLIENTS)))
+    return answered / (time.perf_counter() - started)
+
+
+def _pgbench(place: Place) -> float:
+    """Transactions a second of PostgreSQL's own measuring client for such cones."""
+    ra, dec = ":ra::float8", ":dec::float8"
+    script = (
+        "\\set ra random(200, 35800) / 100.0\n\\set dec random(-2500, 8000) / 100.0\n"
+        f"SELECT {_COLUMNS} FROM archive.obscore WHERE s_ra BETWEEN {ra} - 1 AND {ra} + 1 AND "
+        f"position <@ scircle(spoint(radians({ra}), radians({dec})), radians(0.25)) "
+        f"LIMIT {_MAXREC + 1};\n"
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(script)
+        file.flush()
+        said = place.run(
+            "pgbench", "-n", "-M", "prepared", "-c", str(_CLIENTS), "-j", "2",
+            "-T", str(int(_CROWD_S)), "-f", file.name,
+        )  # fmt: skip
+    match = re.search(r"tps = ([0-9.]+)", said)
+    return float(match[1]) if match else float("nan")
+
+
+def _raw_values(ra: float, dec: float, radius: float) -> tuple[float, ...] | None:
+    """Values for `_RAW`; None where one pair of bounds is not enough (0h, a pole)."""
+    if abs(dec) + radius >= 90:
+        return None
+    half = math.degrees(math.asin(math.sin(math.radians(radius)) / math.cos(math.radians(dec))))
+    if ra - half < 0 or ra + half >= 360:
+        return None
+    return ra - half, ra + half, ra, dec, radius
+
+
+def _polygon(ra: float, dec: float) -> str:
+    half = 0.5 / math.cos(math.radians(dec))
+    corners = [(ra + x * half, dec + y * 0.5) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    return f"POLYGON({', '.join(f'{x % 360}, {y}' for x, y in corners)})"
+
+
+def _moc(ra: float) -> str:
+    first = int(ra * 2000) % (12 * 4**8 - 12)
+    return f"MOC('8/{first}-{first + 11}')"

@@ -1,0 +1,93 @@
+"""What cutouts are made from: headers and ObsCore values of datasets, by their identifiers.
+
+Runs as the door (`archive.dataset`); the caller owns the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import class_row
+
+from vo_service.db.people import work_for
+from vo_service.model.observation import HDUHeader
+
+__all__ = ["Dataset", "Extent", "datasets", "extents"]
+
+Connection = psycopg.AsyncConnection[Any]
+
+_T = TypeVar("_T", bound="Extent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """What ObsCore says that a dataset covers; all but *did* may be unknown."""
+
+    did: str
+    s_ra: float | None
+    s_dec: float | None
+    s_fov: float | None
+    s_region: str | None
+    t_min: float | None
+    t_max: float | None
+    em_min: float | None
+    em_max: float | None
+    pol_states: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset(Extent):
+    """A row of `archive.dataset`; headers and extent are there if the file is *readable*.
+
+    *size* is bytes.
+    """
+
+    collection: str
+    path: str
+    media_type: str
+    size: int
+    readable: bool
+    headers: list[dict[str, Any]] | None
+    t_resolution: float | None
+    t_xel: int | None
+
+    @property
+    def place(self) -> str:
+        """What follows ``/data/``, not percent-encoded."""
+        return f"{self.collection}/{self.path}"
+
+    @property
+    def hdus(self) -> tuple[HDUHeader, ...]:
+        """The headers as they were ingested."""
+        return tuple(
+            HDUHeader(**{**hdu, "cards": tuple(tuple(card) for card in hdu["cards"])})
+            for hdu in self.headers or ()
+        )
+
+
+async def datasets(
+    connection: Connection, ids: Sequence[str], person: str | None
+) -> dict[str, Dataset]:
+    """Datasets that *person* may know of, by identifier."""
+    return {row.did: row for row in await _rows(connection, Dataset, ids, person)}
+
+
+async def extents(connection: Connection, ids: Sequence[str], person: str | None) -> list[Extent]:
+    """What the datasets that *person* may read cover, as far as there are any."""
+    return await _rows(connection, Extent, ids, person, "AND readable")
+
+
+async def _rows(
+    connection: Connection, kind: type[_T], ids: Sequence[str], person: str | None, more: str = ""
+) -> list[_T]:
+    await work_for(connection, person)
+    columns = ", ".join(field.name for field in fields(kind))
+    async with connection.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(
+            f"SELECT {columns} FROM archive.dataset WHERE did = ANY(%s) {more}",  # noqa: S608 - ours
+            (list(ids),),
+        )
+        return await cursor.fetchall()

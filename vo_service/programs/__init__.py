@@ -1,0 +1,1 @@
+"""Programs for those who download: each is a file of its own that needs nothing of vo-service."""
