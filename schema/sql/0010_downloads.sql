@@ -116,7 +116,7 @@ JOIN archive.collection c ON c.name = p.collection;
 
 -- Statistics for everybody: of collections of which everybody may know.
 CREATE VIEW archive_stats.download_month WITH (security_barrier) AS
-SELECT d.collection, to_char(d.day, 'YYYY-MM') AS month, sum(d.files)::bigint AS files,
+SELECT d.collection, to_char(d.day, 'YYYY-MM') AS calendar_month, sum(d.files)::bigint AS files,
        sum(d.bytes)::bigint AS volume, sum(d.visitors)::bigint AS visitor_days
 FROM archive.download_day d JOIN archive.collection c ON c.name = d.collection
 WHERE coalesce(c.definition ->> 'metadata' <> 'closed', true)

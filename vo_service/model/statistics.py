@@ -69,7 +69,7 @@ STATISTICS = Schema(
             description="Downloads by collection and month (UTC), of days that are over",
             columns=(
                 _COLLECTION,
-                _text("month", "time.epoch", "The month (YYYY-MM)", "7"),
+                _text("calendar_month", "time.epoch", "The month (YYYY-MM)", "7"),
                 _number(
                     "files", "meta.number;meta.file",
                     "Files sent; a file counts once for each visitor and day",

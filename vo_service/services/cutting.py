@@ -83,6 +83,7 @@ def _opened(
         else:
             file = open_published(settings.public, {one.dataset.collection: roots}, place)
         stack.callback(file.close)
+        file.expect(standing.size)
         yield one, file
 
 
