@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     bundle_members_limit: int = Field(100_000, gt=0)
     bundle_bytes_limit: int = Field(100_000_000_000_000, gt=0)
 
+    previews: bool = True
     cutouts_sync_limit: int = Field(100, gt=0)
     cutouts_limit: int = Field(1000, gt=0)
 
@@ -89,6 +90,9 @@ class Settings(BaseSettings):
 
     download_log: Literal["off", "key", "address"] = "key"
     download_retention_days: int = Field(365, gt=0, le=36_500)
+
+    registry_page: int = Field(100, gt=0, le=1000)
+    registry_token_s: int = Field(86_400, gt=0, le=7 * 86_400)
 
     alarm_url: SecretStr | None = None
     alarm_interval_s: int = Field(900, ge=0)

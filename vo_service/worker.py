@@ -30,10 +30,14 @@ from vo_service.services.alarm import AlarmKind, raise_alarm
 from vo_service.services.bundle_jobs import BUNDLES, BundleRunner
 from vo_service.services.bundles import BundleService
 from vo_service.services.catalog import CatalogCache
+from vo_service.services.coverage import run_coverage
 from vo_service.services.cutout_jobs import SODA, CutoutRunner
 from vo_service.services.daily import run_daily
 from vo_service.services.expiry import run_expiry
 from vo_service.services.files import FileService
+from vo_service.services.hips import run_hips
+from vo_service.services.previews import run_previews
+from vo_service.services.registry_daily import run_registry
 from vo_service.services.results import Drafts, Progress
 from vo_service.services.soda import SodaService
 from vo_service.services.tap import TapService
@@ -104,6 +108,10 @@ async def work(settings: Settings) -> AsyncIterator[None]:
             group.start_soon(run_daily, settings)
             group.start_soon(run_expiry, settings)
             group.start_soon(watch, settings)
+            group.start_soon(run_previews, settings)
+            group.start_soon(run_coverage, settings)
+            group.start_soon(run_hips, settings)
+            group.start_soon(run_registry, settings)
             try:
                 yield
             finally:

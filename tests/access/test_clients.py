@@ -17,7 +17,7 @@ from astropy.table import Table
 from tests.access.archive import CLOSED
 from tests.access.conftest import PASSWORD, People
 from tests.people import bearer
-from vo_service.web.authentication import SECURITY_METHODS
+from vo_service.services.capabilities import SECURITY_METHODS
 
 COUNT = "SELECT COUNT(*) AS n FROM ivoa.obscore"
 HERS = "SELECT obs_id, access_url FROM ivoa.obscore WHERE target_name = 'canary' ORDER BY obs_id"

@@ -80,7 +80,7 @@ def rows_of(response: httpx.Response) -> list[dict[str, Any]]:
 
 
 def these(response: httpx.Response) -> list[dict[str, Any]]:
-    """The rows of the files themselves; those of cutouts are left out."""
+    """The rows of the files themselves; all others are left out."""
     return [row for row in rows_of(response) if row["semantics"] == "#this"]
 
 
@@ -113,7 +113,8 @@ def test_pyvo_follows_the_rows_of_a_query_to_files_that_astropy_opens(archive: A
 def test_jobs_have_the_descriptor_too(archive: Archive) -> None:
     service = pyvo.dal.TAPService(f"{archive.url}/tap")
     found = service.run_async("SELECT TOP 2 obs_publisher_did FROM ivoa.obscore")
-    assert [len(table) for table in found.iter_datalinks()] == [2, 2]
+    for table in found.iter_datalinks():
+        assert list(table["semantics"]).count("#this") == 1
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,10 @@ def test_columns_and_document_are_as_the_standard_has_them(
     [info] = results.findall("v:INFO[@name='standardID']", NS)
     assert info.get("value") == STANDARD
     assert results.find("v:TABLE/v:DATA/v:TABLEDATA", NS) is not None
-    assert len(parse(io.BytesIO(response.content)).get_first_table().array) == 8
+    read = parse(io.BytesIO(response.content)).get_first_table().array
+    assert list(dict.fromkeys(read["ID"])) == [
+        *dids["public"][:2], *dids["arrived"], "ivo://no/body?é&<",
+    ]  # fmt: skip
 
 
 def test_each_row_has_an_address_or_a_reason_in_the_order_asked_for(
@@ -228,15 +232,17 @@ def test_no_identifier_gives_an_empty_table(http: httpx.Client) -> None:
         validate(response.content)
 
 
-@pytest.mark.parametrize(("maxrec", "count"), [("0", 0), ("1", 0), ("4", 4), ("5", 4), ("6", 6)])
+@pytest.mark.parametrize(("maxrec", "count"), [("0", 0), ("1", 1), ("2", 2), ("3", 2), ("4", 2)])
 def test_maxrec_cuts_between_identifiers_and_says_so(
     http: httpx.Client, dids: dict[str, list[str]], maxrec: str, count: int
 ) -> None:
-    response = links(http, *dids["public"][:3], MAXREC=maxrec)
+    ids = ("ivo://no/1", "ivo://no/2", dids["public"][0])
+    response = links(http, *ids, MAXREC=maxrec)
     assert len(rows_of(response)) == count
-    assert [value for value, _ in statuses(response.content)] == ["OK", "OVERFLOW"][
-        : 1 + (count < 6)
-    ]
+    assert [value for value, _ in statuses(response.content)] == ["OK", "OVERFLOW"]
+    whole = links(http, *ids, MAXREC="1000")
+    assert [value for value, _ in statuses(whole.content)] == ["OK"]
+    assert list(dict.fromkeys(row["ID"] for row in rows_of(whole))) == list(ids)
 
 
 @pytest.mark.parametrize(
@@ -350,8 +356,20 @@ def test_datalinklint_finds_nothing(
 ) -> None:
     query = urlencode([("ID", one) for one in (*dids["public"][:5], *dids["arrived"], "ivo://no")])
     done = subprocess.run(
-        ("stilts", "datalinklint", "report=EWF", f"votable={http.base_url}links?{query}"),
+        ("stilts", "datalinklint", "report=EWF", "maxrepeat=1000",
+         f"votable={http.base_url}links?{query}"),
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    assert [line for line in done.stdout.splitlines() if line[:2] in ("E-", "W-", "F-")] == []
-    assert "Errors: 0; Warnings: 0" in done.stdout, done.stdout + done.stderr
+    assert findings(done.stdout) == []
+    assert "Totals: " in done.stdout, done.stdout + done.stderr
+
+
+#: Terms of the vocabulary of 2023 (DataLink 1.1) that STILTS does not know unless it can fetch it.
+_NEWER = ("thumbnail", "detached-header", "coderived", "package", "documentation")
+
+
+def findings(report: str) -> list[str]:
+    """What datalinklint found, but for terms that its built-in vocabulary is too old to know."""
+    found = [line for line in report.splitlines() if line[:2] in ("E-", "W-", "F-")]
+    known = tuple(f"Unknown predicate '{term}' from core DataLink vocabulary" for term in _NEWER)
+    return [line for line in found if line.partition(" ")[2].rpartition(" at row ")[0] not in known]

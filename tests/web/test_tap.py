@@ -90,7 +90,7 @@ def test_the_format_asked_for_is_the_format_answered(
         ("SELECT TOP 5 * FROM ivoa.obscore", "5", 5, False),
         ("SELECT * FROM ivoa.obscore", "0", 0, True),
         ("SELECT * FROM ivoa.obscore WHERE s_ra > 400", "10", 0, False),
-        ("SELECT * FROM tap_schema.schemas", "3", 3, False),
+        ("SELECT TOP 3 * FROM tap_schema.schemas", "3", 3, False),
         ("SELECT * FROM tap_schema.schemas", "1", 1, True),
     ],
 )

@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import CompoundSelect, Select
 
 from vo_service.adql.features import FEATURES, Feature
+from vo_service.adql.nodes import Statement
 from vo_service.adql.parse import parse
 from vo_service.adql.queries import Queries
 from vo_service.model.table import Catalog, Field
 
-__all__ = ["FEATURES", "Feature", "Translation", "translate"]
+__all__ = ["FEATURES", "Feature", "Statement", "Translation", "translate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,13 @@ class Translation:
     tables: tuple[str, ...]
 
 
-def translate(text: str, catalog: Catalog, limit: int | None = None) -> Translation:
+def translate(query: str | Statement, catalog: Catalog, limit: int | None = None) -> Translation:
     """An ADQL query as an executable statement.
 
     Parameters
     ----------
-    text
-        ADQL 2.1.
+    query
+        ADQL 2.1, or the syntax tree of such a text (`vo_service.adql.build`).
     catalog
         The tables that may be named.
     limit
@@ -50,7 +51,7 @@ def translate(text: str, catalog: Catalog, limit: int | None = None) -> Translat
     QueryError
         What is wrong, where (line and column from 1), what was expected, the nearest name.
     """
-    statement = parse(text)
+    statement = parse(query) if isinstance(query, str) else query
     queries = Queries(catalog)
     relation = queries.statement(statement, limit)
     fields: list[Field] = []

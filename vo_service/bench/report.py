@@ -16,7 +16,6 @@ from rich.table import Table
 from vo_service import __version__
 from vo_service.bench.figures import Figure, as_json
 from vo_service.bench.place import Place
-from vo_service.errors import ConfigError
 
 __all__ = ["as_table", "conditions", "write_json", "write_plot"]
 
@@ -77,19 +76,10 @@ def write_json(file: Path, setting: dict[str, Any], figures: Sequence[Figure]) -
 
 
 def write_plot(file: Path, figures: Sequence[Figure]) -> None:
-    """Ratios to the reference as bars, with their targets as lines.
+    """Ratios to the reference as bars, with their targets as lines."""
+    # Here, for it takes half a second that no other command should pay.
+    from matplotlib.figure import Figure as Drawing  # noqa: PLC0415
 
-    Raises
-    ------
-    ConfigError
-        If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure as Drawing  # noqa: PLC0415 - an optional dependency
-    except ImportError:
-        raise ConfigError(
-            "--plot needs matplotlib: pip install 'vo-service[plot]' (or leave --plot out)"
-        ) from None
     shown = [figure for figure in figures if figure.reference]
     drawing = Drawing(figsize=(9, 1 + 0.28 * len(shown)), layout="constrained")
     axes = drawing.add_subplot()

@@ -16,8 +16,12 @@ from vo_service.cli.context import database, settings_of, stopping_on_sigterm
 from vo_service.cli.corrections import corrections
 from vo_service.cli.data import data
 from vo_service.cli.demo import run_demo
+from vo_service.cli.hips import hips
 from vo_service.cli.ingest import ingest_command
 from vo_service.cli.life import expire_command, history_command
+from vo_service.cli.previews import previews
+from vo_service.cli.provenance import provenance
+from vo_service.cli.registry import answers_for, registry
 from vo_service.cli.release import release_app
 from vo_service.cli.server import ServedRole, database_for, listen, on_port, serve
 from vo_service.cli.status import status_command, transfers_command
@@ -28,6 +32,8 @@ from vo_service.db.cluster import Cluster
 from vo_service.db.connect import private_cluster
 from vo_service.errors import ConfigError
 from vo_service.services.checks import compute_md5, find_problems
+from vo_service.services.registry_check import registry_problems
+from vo_service.services.registry_setup import write_publisher
 from vo_service.services.setup import initialise
 from vo_service.settings import Settings, load_settings
 
@@ -44,8 +50,12 @@ db = typer.Typer(no_args_is_help=True, help="The private PostgreSQL cluster.")
 app.add_typer(db, name="db")
 app.add_typer(user, name="user")
 app.add_typer(data, name="data")
+app.add_typer(registry, name="registry")
 app.add_typer(corrections, name="corrections")
+app.add_typer(provenance, name="provenance")
 app.add_typer(alarm, name="alarm")
+app.add_typer(previews, name="previews")
+app.add_typer(hips, name="hips")
 
 _out = Console(highlight=False)
 
@@ -81,6 +91,12 @@ def init(
     ] = None,
     publisher: Annotated[str | None, typer.Option(help="Who publishes, for people.")] = None,
     contact: Annotated[str | None, typer.Option(help="E-mail address for questions.")] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--answers", help="File with these and what else registries want (docs/registry.md)."
+        ),
+    ] = None,
     partitions: Annotated[
         int | None, typer.Option(min=1, max=3600, help="Equal ranges of RA [36].")
     ] = None,
@@ -90,15 +106,18 @@ def init(
 ) -> None:
     """Make a data directory: settings, database, an empty archive.
 
-    Run again, it keeps what is there.
+    At a terminal it asks for what is not given. Run again, it keeps what is there.
     """
+    home = load_settings(context.obj).home
+    said = answers_for(home, answers, authority=authority, publisher=publisher, contact=contact)
     settings = initialise(
-        load_settings(context.obj).home,
-        authority=authority,
-        publisher=publisher,
-        contact=contact,
+        home,
+        authority=said.authority,
+        publisher=said.publisher,
+        contact=said.contact,
         partition_bounds=_bounds(partitions, partition_bounds),
     )
+    write_publisher(settings, said)
     with database(settings):
         pass
     _out.print(f"The archive is in {settings.home}.")
@@ -184,12 +203,23 @@ def check(
     files: Annotated[
         bool, typer.Option("--files", help="Also read the files and compare their MD5.")
     ] = False,
+    registry_too: Annotated[
+        bool,
+        typer.Option(
+            "--registry", help="Check registry records instead, and the addresses they give."
+        ),
+    ] = False,
 ) -> None:
     """Compare the archive's rows with links and files; exit status 1 if something is wrong."""
     settings = settings_of(context)
     with database(settings):
         problems = 0
-        for problem in find_problems(settings, read_files=files):
+        found = (
+            registry_problems(settings)
+            if registry_too
+            else find_problems(settings, read_files=files)
+        )
+        for problem in found:
             _out.print(problem)
             problems += 1
     _out.print(f"{problems} problems." if problems else "All is well.")

@@ -17,6 +17,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg.types.json import Jsonb
 
+from vo_service.db.previews import want_again
+from vo_service.db.provenance import keep_frames
 from vo_service.db.publication import PublicationStore
 from vo_service.db.visibility import (
     OBSERVATION_COLUMNS,
@@ -35,7 +37,7 @@ _PRODUCT_COLUMNS = (
     *("product_id", "collection", "path", "version", "did", "source", "size", "modified"),
     *("media_type", "md5", "md5_given", "night", "release_date", "proposal_id", "data_typ"),
     *("obs_mod", "observer", "object_name", "elsewhere", "headers"),
-    *("origin", "release_rule", "instrument", "frame_id"),
+    *("origin", "release_rule", "instrument", "frame_id", "exposure", "dataproduct_type"),
 )
 _OBSERVATION_VALUES = (
     *("dataproduct_type", "calib_level", "obs_collection", "obs_id", "target_name", "s_ra"),
@@ -255,6 +257,7 @@ class FrameStore:
                 row = _product_row(number, versions.get(frame.product.path, 1), frame)
                 copy.write_row((*row, closed))
         self._copy_observations(ids, frames, closed)
+        keep_frames(self._connection, ids, frames)
         widen_reach(self._connection, _reach(frames), closed=closed)
         # A new version may be put right, or not: that is for the one to say who withdrew it.
         still = [n for n, f in zip(ids, frames, strict=True) if f.product.path in withdrawn]
@@ -274,17 +277,19 @@ class FrameStore:
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 "UPDATE archive.product SET night = %s, proposal_id = %s, data_typ = %s, "
-                "obs_mod = %s, observer = %s, object_name = %s, instrument = %s "
-                "WHERE product_id = %s",
+                "obs_mod = %s, observer = %s, object_name = %s, instrument = %s, "
+                "exposure = %s, dataproduct_type = %s WHERE product_id = %s",
                 [
                     (
                         p.night, p.proposal_id, p.data_typ, p.obs_mod, p.observer, p.object_name,
-                        frame.observation.instrument_name, number,
+                        (o := frame.observation).instrument_name, o.obs_id, o.dataproduct_type,
+                        number,
                     )
                     for number, frame in zip(ids, frames, strict=True) if (p := frame.product)
                 ],
             )  # fmt: skip
         self._drop_observations(ids)
+        keep_frames(self._connection, ids, frames)
         rows = self._connection.execute(
             "SELECT product_id FROM archive.product WHERE product_id = ANY(%s) AND closed",
             (list(ids),),
@@ -296,6 +301,7 @@ class FrameStore:
             self._copy_observations([ids[i] for i in chosen], some, closed)
             widen_reach(self._connection, _reach(some), closed=closed)
         place_rows(self._connection, ids)
+        want_again(self._connection, ids)
 
     def _drop_observations(self, ids: Sequence[int]) -> None:
         for table in ("observation", "observation_closed"):
@@ -348,7 +354,8 @@ def _product_row(number: int, version: int, frame: Frame) -> tuple[Any, ...]:
         product.obs_mod, product.observer, product.object_name, product.elsewhere,
         Jsonb([_header(hdu) for hdu in product.headers], dumps=_dumps),
         product.origin, product.release_rule, frame.observation.instrument_name,
-        _storable(product.frame_id),
+        _storable(product.frame_id), frame.observation.obs_id,
+        frame.observation.dataproduct_type,
     )  # fmt: skip
 
 

@@ -79,6 +79,9 @@ class ServiceDescriptor:
         Further parameters.
     description
         For people, in the menus of clients.
+    this
+        Whether it is the very service that answers, described for those who see only the answer;
+        it has *inputs* only.
     """
 
     identifier: str
@@ -90,15 +93,20 @@ class ServiceDescriptor:
     value: str = ""
     inputs: Sequence[Input] = ()
     description: str | None = None
+    this: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What is known before the first row: columns, and what is said of the result."""
+    """What is known before the first row: columns, and what is said of the result.
+
+    *params* are parameters of the result as a whole (SSAP 1.1, "Service metadata").
+    """
 
     fields: tuple[Field, ...]
     infos: Sequence[Info] = ()
     services: Sequence[ServiceDescriptor] = ()
+    params: Sequence[Input] = ()
 
 
 @dataclass(frozen=True, slots=True)

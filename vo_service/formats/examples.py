@@ -29,7 +29,8 @@ class Example:
     """A query that works.
 
     *id* is an XML name, unique in its document (it becomes the fragment of the URL); *tables*
-    are the full names of the tables that *query* reads.
+    are the full names of the tables that *query* reads. Where *query* is an address, *parameters*
+    are what it says (DALI 1.1, "generic-parameter").
     """
 
     id: str
@@ -37,6 +38,7 @@ class Example:
     query: str
     description: str = ""
     tables: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 def examples_document(examples: Sequence[Example], title: str = "Examples") -> bytes:
@@ -57,8 +59,21 @@ def _add_example(body: etree._Element, example: Example) -> None:
     add(part, "h2", example.name, property="name")
     if example.description:
         add(part, "p", example.description)
-    add(part, "pre", example.query, property="query")
+    if example.parameters:
+        _add_parameters(part, example)
+    else:
+        add(part, "pre", example.query, property="query")
     if example.tables:
         line = add(part, "p", "Tables: ")
         for table in example.tables:
             add(line, "code", table, property="table").tail = " "
+
+
+def _add_parameters(part: etree._Element, example: Example) -> None:
+    line = add(part, "p")
+    add(line, "a", example.query, href=example.query)
+    rows = add(part, "table")
+    for name, value in example.parameters:
+        row = add(rows, "tr", typeof="keyval", property="generic-parameter")
+        add(row, "td", name, property="key")
+        add(row, "td", value, property="value")

@@ -24,11 +24,15 @@ from vo_service.model.table import Catalog, Column, ForeignKey, Table
 __all__ = [
     "CapabilitiesInfo",
     "Limit",
+    "add_interface",
+    "add_vosi",
     "availability",
     "capabilities",
+    "capabilities_root",
     "service_capabilities",
     "table_document",
     "tableset",
+    "tableset_elements",
 ]
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -42,6 +46,9 @@ _PREFIXES = {
     "vr": "http://www.ivoa.net/xml/VOResource/v1.0",
     "vs": "http://www.ivoa.net/xml/VODataService/v1.1",
     "tr": "http://www.ivoa.net/xml/TAPRegExt/v1.0",
+    "cs": "http://www.ivoa.net/xml/ConeSearch/v1.0",
+    "sia": "http://www.ivoa.net/xml/SIA/v1.1",
+    "ssap": "http://www.ivoa.net/xml/SSA/v1.1",
 }
 _STD = "ivo://ivoa.net/std"
 
@@ -94,12 +101,12 @@ class CapabilitiesInfo:
 
 def capabilities(caps: CapabilitiesInfo) -> bytes:
     """The VOSI capabilities document of a TAP service."""
-    root = _root(_CAPABILITIES, "capabilities")
+    root = capabilities_root()
     _add_tap(root, caps)
-    _add_vosi(root, caps.base_url, "capabilities", "availability", "tables-1.1")
+    add_vosi(root, caps.base_url, "capabilities", "availability", "tables-1.1")
     if caps.examples:
         capability = add(root, "capability", standardID=f"{_STD}/DALI#examples")
-        _add_interface(capability, "vr:WebBrowser", f"{caps.base_url}/examples", "full")
+        add_interface(capability, "vr:WebBrowser", f"{caps.base_url}/examples", "full")
     return document(root)
 
 
@@ -122,14 +129,14 @@ def service_capabilities(
     more
         Further standards that it follows, and where.
     """
-    root = _root(_CAPABILITIES, "capabilities")
+    root = capabilities_root()
     for standard, url in ((standard_id, access_url), *more):
         capability = add(root, "capability", standardID=standard)
-        interface = _add_interface(capability, "vs:ParamHTTP", url, "base", role="std")
+        interface = add_interface(capability, "vs:ParamHTTP", url, "base", role="std")
         for method in ("GET", "POST"):
             add(interface, "queryType", method)
         add(interface, "resultType", result_type)
-    _add_vosi(root, base_url, "capabilities", "availability")
+    add_vosi(root, base_url, "capabilities", "availability")
     return document(root)
 
 
@@ -175,6 +182,12 @@ def tableset(catalog: Catalog, detail: Literal["min", "max"] = "max") -> bytes:
     return written.getvalue()
 
 
+def tableset_elements(catalog: Catalog) -> bytes:
+    """What stands inside the VOSI tables document, for a registry record to hold."""
+    _, _, inside = tableset(catalog).partition(b"tableset ")
+    return inside.partition(b">")[2].rpartition(b"</")[0]
+
+
 def table_document(table: Table, keys: Sequence[ForeignKey] = ()) -> bytes:
     """The VOSI document of one table, with the foreign keys that start from it."""
     root = _root(_TABLES, "table")
@@ -182,33 +195,39 @@ def table_document(table: Table, keys: Sequence[ForeignKey] = ()) -> bytes:
     return document(root)
 
 
+def capabilities_root() -> etree._Element:
+    """The root of a capabilities document."""
+    return _root(_CAPABILITIES, "capabilities")
+
+
 def _root(namespace: str, name: str) -> etree._Element:
     return etree.Element(f"{{{namespace}}}{name}", nsmap={"vosi": namespace, **_PREFIXES})
 
 
-def _add_interface(
+def add_interface(
     capability: etree._Element, kind: str, url: str, use: str, **attributes: str
 ) -> etree._Element:
+    """An interface of one address."""
     interface = add(capability, "interface", **{_TYPE: kind}, **attributes)
     add(interface, "accessURL", url, use=use)
     return interface
 
 
-def _add_vosi(root: etree._Element, base_url: str, *standards: str) -> None:
+def add_vosi(root: etree._Element, base_url: str, *standards: str) -> None:
     """Capabilities of VOSI; a standard's name without its version is its endpoint's."""
     for standard in standards:
         capability = add(root, "capability", standardID=f"{_STD}/VOSI#{standard}")
         url = f"{base_url}/{standard.partition('-')[0]}"
-        _add_interface(capability, "vs:ParamHTTP", url, "full")
+        add_interface(capability, "vs:ParamHTTP", url, "full")
 
 
 def _add_tap(root: etree._Element, caps: CapabilitiesInfo) -> None:
     tap = add(root, "capability", **{_TYPE: "tr:TableAccess"}, standardID=f"{_STD}/TAP")
-    _add_interface(tap, "vs:ParamHTTP", caps.base_url, "base", role="std", version="1.1")
+    add_interface(tap, "vs:ParamHTTP", caps.base_url, "base", role="std", version="1.1")
     # VOResource 1.2 lets an interface have one method, 1.1 wants one without any; the standard
     # one is that, so registries and clients that know of no login find exactly one.
     for method in caps.security_methods:
-        again = _add_interface(tap, "vs:ParamHTTP", caps.base_url, "base", version="1.1")
+        again = add_interface(tap, "vs:ParamHTTP", caps.base_url, "base", version="1.1")
         add(again, "securityMethod", standardID=method)
     for name, identifier in caps.data_models:
         add(tap, "dataModel", name, **{"ivo-id": identifier})

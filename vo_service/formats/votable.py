@@ -31,6 +31,7 @@ __all__ = [
     "Info",
     "Serialization",
     "VOTableEncoder",
+    "cone_error",
     "error_votable",
     "votable",
     "votable_metadata",
@@ -130,6 +131,14 @@ def error_votable(message: str, infos: Sequence[Info] = ()) -> bytes:
     return document(root)
 
 
+def cone_error(message: str) -> bytes:
+    """The document that tells an error of a cone search (Simple Cone Search 1.03, section 2)."""
+    root, resource = _resource()
+    info = Info("Error", message)
+    root.insert(0, _add_info(resource, info))
+    return document(root)
+
+
 def _tree(heading: Heading, *, nulls: bool = False) -> tuple[etree._Element, etree._Element]:
     """The document without data, and its TABLE; *nulls* declares what null integers are."""
     fields = heading.fields
@@ -142,6 +151,8 @@ def _tree(heading: Heading, *, nulls: bool = False) -> tuple[etree._Element, etr
     if _TIME_ID in references:
         frame = {"timeorigin": "MJD-origin", "timescale": "UTC", "refposition": "TOPOCENTER"}
         add(resource, "TIMESYS", ID=_TIME_ID, **frame)
+    for param in heading.params:
+        _add_input(resource, param)
     table = add(resource, "TABLE")
     identifiers = _identifiers(fields)
     for field, identifier, reference in zip(fields, identifiers, references, strict=True):
@@ -156,22 +167,24 @@ def _tree(heading: Heading, *, nulls: bool = False) -> tuple[etree._Element, etr
 
 def _add_service(root: etree._Element, service: ServiceDescriptor) -> None:
     """DataLink 1.1, "Service Descriptors"."""
-    resource = add(root, "RESOURCE", ID=service.identifier, type="meta", utype="adhoc:service")
+    kind = {"utype": "adhoc:this", "name": "this"} if service.this else {"utype": "adhoc:service"}
+    resource = add(root, "RESOURCE", ID=service.identifier, type="meta", **kind)
     if service.description:
         add(resource, "DESCRIPTION", service.description)
     text = {"datatype": "char", "arraysize": "*"}
     add(resource, "PARAM", name="standardID", value=service.standard_id, **text)
     add(resource, "PARAM", name="accessURL", value=service.access_url, **text)
     group = add(resource, "GROUP", name="inputParams")
-    add(
-        group,
-        "PARAM",
-        name=service.parameter,
-        ucd=service.ucd,
-        value=service.value,
-        ref=service.column,
-        **text,
-    )
+    if not service.this:
+        add(
+            group,
+            "PARAM",
+            name=service.parameter,
+            ucd=service.ucd,
+            value=service.value,
+            ref=service.column,
+            **text,
+        )
     for given in service.inputs:
         _add_input(group, given)
 

@@ -12,14 +12,11 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from astropy.visualization import ZScaleInterval
-from numpy.typing import NDArray
-from PIL import Image as Pillow
 
 from vo_service.errors import UsageError
 from vo_service.imaging.cutout import Pixels
+from vo_service.imaging.grey import Floats, grey, physical, pixel_type, zscale
 from vo_service.imaging.select import Selection
-from vo_service.imaging.tiled import PIXEL_TYPES
 from vo_service.params.soda import Picture
 
 __all__ = ["STRETCHES", "picture_of"]
@@ -30,8 +27,6 @@ _MOST_READ = 200_000_000
 _MOST_SHOWN = 50_000_000
 _FRAME_MS = 100
 _SOFTENING = 10.0
-
-Floats = NDArray[np.float32]
 
 #: From 0..1 to 0..1.
 STRETCHES: dict[str, Callable[[Floats], Floats]] = {
@@ -67,8 +62,8 @@ def picture_of(selection: Selection, pixels: Pixels, look: Picture, *, animated:
     shown = []
     for frame in _frames(selection, pixels, frames, factor):
         if limits is None:
-            limits = _zscale(frame)
-        shown.append(_grey(frame, limits, STRETCHES[look.stretch]))
+            limits = zscale(frame)
+        shown.append(grey(frame, limits, STRETCHES[look.stretch]))
     content = io.BytesIO()
     first, *others = shown
     if animated:
@@ -84,22 +79,12 @@ def _frames(selection: Selection, pixels: Pixels, number: int, factor: int) -> I
     """Frames of physical values, averaged in squares of *factor* pixels; NaN where blank."""
     values = selection.image.values
     (x0, x1), (y0, y1) = selection.box[:2]
-    kind = np.dtype(PIXEL_TYPES[int(str(values["BITPIX"]))])
-    size = (x1 - x0) * (y1 - y0) * kind.itemsize
-    scale, zero, blank = (values.get(key) for key in ("BSCALE", "BZERO", "BLANK"))
+    size = (x1 - x0) * (y1 - y0) * pixel_type(values).itemsize
     for frame in range(number):
         content = bytearray()
         while len(content) < size:
             content += pixels.read(frame * size + len(content), size - len(content))
-        stored = np.frombuffer(bytes(content), kind).reshape(y1 - y0, x1 - x0)
-        physical = stored.astype(np.float32)
-        if kind.kind != "f" and isinstance(blank, int):
-            physical[stored == blank] = np.nan
-        if isinstance(scale, (int, float)):
-            physical *= scale
-        if isinstance(zero, (int, float)):
-            physical += zero
-        yield _averaged(physical, factor)
+        yield _averaged(physical(bytes(content), values).reshape(y1 - y0, x1 - x0), factor)
 
 
 def _averaged(frame: Floats, factor: int) -> Floats:
@@ -108,20 +93,3 @@ def _averaged(frame: Floats, factor: int) -> Floats:
     down, across = (min(factor, length) for length in frame.shape)
     squares = frame[: height * down, : width * across].reshape(height, down, width, across)
     return np.asarray(squares.mean(axis=(1, 3)), dtype=np.float32)
-
-
-def _zscale(frame: Floats) -> tuple[float, float]:
-    good = frame[np.isfinite(frame)]
-    if good.size < 2:
-        return 0.0, 1.0
-    low, high = ZScaleInterval().get_limits(good)
-    return float(low), float(high)
-
-
-def _grey(
-    frame: Floats, limits: tuple[float, float], stretch: Callable[[Floats], Floats]
-) -> Pillow.Image:
-    low, high = limits
-    share = np.nan_to_num((frame - low) / max(high - low, 1e-30), nan=0.0, posinf=1.0, neginf=0.0)
-    grey = stretch(np.clip(share, 0.0, 1.0).astype(np.float32)) * 255.0
-    return Pillow.fromarray(np.rint(grey[::-1]).astype(np.uint8))

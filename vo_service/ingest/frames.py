@@ -26,6 +26,7 @@ from vo_service.ingest.files import given_md5, open_regular, place_of, root_of
 from vo_service.ingest.headers import nominal_size, read_headers, read_text_headers
 from vo_service.ingest.images import image_values
 from vo_service.ingest.mapping import map_headers
+from vo_service.ingest.provenance import provenance_of
 from vo_service.model.collection import Collection
 from vo_service.model.correction import CorrectionSet
 from vo_service.model.dates import night_of
@@ -126,7 +127,7 @@ def map_frame(
     if release.day is None:
         raise HeaderError("no night, so no date of release: the frame has no t_min")
     plan = {"night": night, "release_date": release.day, "release_rule": release.rule}
-    return observation, product | plan
+    return observation, product | plan | {"provenance": provenance_of(collection, hdus)}
 
 
 @dataclass(frozen=True, slots=True)

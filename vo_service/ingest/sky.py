@@ -74,6 +74,26 @@ class Sky:
         )
         return _to_icrs(xyz, self.frame)
 
+    def pixels(self, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels, shape (n, 2), of ICRS unit vectors, shape (n, 3); NaN where none is.
+
+        Raises
+        ------
+        HeaderError
+            If the position depends on a third axis, or the projection cannot be inverted.
+        """
+        if self.wcs.naxis != 2:
+            raise HeaderError("the position depends on more than two axes", self.hdu, "CTYPE1")
+        x, y, z = _from_icrs(directions, self.frame).T
+        world = np.empty((len(directions), 2))
+        world[:, self.longitude] = np.degrees(np.arctan2(y, x)) % 360.0
+        world[:, self.latitude] = np.degrees(np.arctan2(z, np.hypot(x, y)))
+        try:
+            return np.asarray(self.wcs.all_world2pix(world, 1, quiet=True), dtype=np.float64)
+        except Exception as error:  # wcslib and astropy have over a dozen kinds
+            reason = " ".join(str(error).split())
+            raise HeaderError(f"positions have no pixel: {reason}", self.hdu, "CTYPE1") from error
+
 
 def sky_of(image: Image) -> Sky | None:
     """The celestial part of an image's WCS; None where it has none.
@@ -186,6 +206,19 @@ def _to_icrs(xyz: NDArray[np.float64], frame: tuple[str, float]) -> NDArray[np.f
     if frame[0] == "FK4":  # its E-terms of aberration make it more than a rotation
         return _transformed(xyz, frame)
     return xyz @ _rotation(frame).T
+
+
+def _from_icrs(xyz: NDArray[np.float64], frame: tuple[str, float]) -> NDArray[np.float64]:
+    name, year = frame
+    if name == "ICRS":
+        return xyz
+    if name != "FK4":
+        return xyz @ _rotation(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # dubious years before 1960
+        here = SkyCoord(*xyz.T, representation_type="cartesian", frame=ICRS())
+        there = here.transform_to(FK4(equinox=Time(year, format="byear")))
+        return np.asarray(there.cartesian.xyz.value.T, dtype=np.float64)
 
 
 @lru_cache(maxsize=64)

@@ -7,34 +7,31 @@ Source: MISSION A1, A2, A9, E1-E4; ObsCore 1.1.
 
 from __future__ import annotations
 
-import json
 import re
 import string
-import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from astropy import units
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
 
-from vo_service.errors import ConfigError
 from vo_service.model.data_server import DataServer
 from vo_service.model.expression import parse_expression
 from vo_service.model.frame_name import FrameName
 from vo_service.model.obscore import OBSCORE
+from vo_service.model.provenance import ProvenanceRules
 from vo_service.model.release import Release, Words, Written
+from vo_service.model.written_file import read_written
 
 __all__ = [
     "COLUMN_UNITS",
@@ -46,8 +43,6 @@ __all__ = [
     "Source",
     "load_collection",
 ]
-
-_SIZE_LIMIT = 1_000_000
 
 #: Columns that the product or the server gives; a collection has no say in them.
 _NOT_MAPPED = ("obs_publisher_did", "access_url", "access_format", "access_estsize")
@@ -276,6 +271,7 @@ class Collection(Written):
     allow: dict[str, Allowed] = Field(default_factory=dict)
     obscore: ColumnMap
     product: ProductMap = Field(default_factory=dict)
+    provenance: ProvenanceRules | None = None
     rules: tuple[Rule, ...] = ()
     release: Release
     withdrawn: Literal["hide", "keep"] = "hide"
@@ -333,40 +329,10 @@ def load_collection(path: Path) -> Collection:
     ConfigError
         Names the file, the field, what was expected and what was found.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_SIZE_LIMIT + 1)
-        if len(content) > _SIZE_LIMIT:
-            raise ConfigError(f"{path}: larger than {_SIZE_LIMIT} bytes")
-        text = content.decode("utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
-    except ValueError as error:  # a date or a number that YAML took for one
-        raise ConfigError(f"{path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected fields such as name, title and obscore")
-    try:
-        return Collection.model_validate(values, context={"place": path.absolute().parent})
-    except ValidationError as error:
-        raise ConfigError(
-            "; ".join(f"{path}: {_sentence(fault)}" for fault in error.errors())
-        ) from error
-
-
-def _sentence(fault: Any) -> str:
-    """One mistake in words: field, expectation, finding."""
-    field = ".".join(str(part) for part in fault["loc"]) or "collection"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "missing":
-        return f"{field}: is missing"
-    if fault["type"] == "extra_forbidden":
-        return f"{field}: there is no such field"
-    if message.startswith("Input should be"):
-        message = "expected" + message.removeprefix("Input should be")
-    found = fault["input"]
-    if isinstance(found, str | int | float | bool | None) and "found" not in message:
-        message += f", found {json.dumps(found)[:80]}"
-    return f"{field}: {message}"
+    return read_written(
+        path,
+        Collection,
+        whole="collection",
+        fields="name, title and obscore",
+        context={"place": path.absolute().parent},
+    )

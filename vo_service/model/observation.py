@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from vo_service.model.provenance import Provenance
 from vo_service.model.region import Circle, Polygon
 
 __all__ = ["Frame", "HDUHeader", "Observation", "Product", "Refusal"]
@@ -38,7 +39,8 @@ class Product:
     is here; *elsewhere* tells that it is then at the collection's data server. *size* is bytes,
     *modified* UTC. *night* is the civil date on which the night began, *release_date* the first
     day on which the file may be read by everybody, *release_rule* why. *origin* is where it
-    came from (MISSION A1). *frame_id* is what the observatory calls the frame.
+    came from (MISSION A1). *frame_id* is what the observatory calls the frame, *provenance* what
+    its headers say that it was made of, None where the collection does not look.
     """
 
     collection: str
@@ -62,6 +64,7 @@ class Product:
     observer: str | None = None
     object_name: str | None = None
     elsewhere: bool = False
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

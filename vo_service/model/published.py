@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from vo_service.model.obscore import OBSCORE
+from vo_service.model.provenance_tables import PROVENANCE, PROVENANCE_KEYS
 from vo_service.model.statistics import STATISTICS
 from vo_service.model.table import Catalog, Column, ForeignKey, Position, Schema, Table
 
@@ -112,13 +113,15 @@ PUBLISHED = Catalog(
             name="ivoa", tables=(OBSCORE_TABLE,), description="Tables defined by IVOA data models"
         ),
         STATISTICS,
+        PROVENANCE,
         Schema(
             name="tap_schema",
             tables=_TAP_TABLES,
             description="What can be queried here (TAP 1.1)",
         ),
     ),
-    keys=(
+    keys=(  # in the order of their names
+        *PROVENANCE_KEYS,
         _key(1, "tables", "schemas", ("schema_name", "schema_name")),
         _key(2, "columns", "tables", ("table_name", "table_name")),
         _key(3, "keys", "tables", ("from_table", "table_name")),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vo_service.errors import MultiValuedError, UsageError
 from vo_service.params.tap import Pairs, parse_maxrec
 
-__all__ = ["LINKS_TYPE", "LinksQuery", "parse_links_query"]
+__all__ = ["LINKS_TYPE", "LinksQuery", "parse_header_query", "parse_links_query"]
 
 #: Clients compare it letter by letter: no blank before ``content``.
 LINKS_TYPE = "application/x-votable+xml;content=datalink"
@@ -58,17 +58,37 @@ def parse_links_query(pairs: Pairs, *, maxrec_limit: int) -> LinksQuery:
         if value.strip() and (values := given.get(name.upper())) is not None:
             values.append(value)
     for number, identifier in enumerate(given["ID"], 1):
-        if found := _UNWRITABLE.search(identifier):
-            raise UsageError(
-                f"ID number {number} holds the character U+{ord(found[0]):04X}: "
-                "expected what an identifier may hold"
-            )
+        _check_writable(number, identifier)
     maxrec = parse_maxrec(_single("MAXREC", given["MAXREC"]), maxrec_limit)
     return LinksQuery(
         ids=tuple(dict.fromkeys(given["ID"])),  # all rows of an ID stand together
         maxrec=min(maxrec, maxrec_limit),
         media_type=_media_type(_single("RESPONSEFORMAT", given["RESPONSEFORMAT"])),
     )
+
+
+def parse_header_query(pairs: Pairs) -> str:
+    """The identifier whose headers are asked for.
+
+    Raises
+    ------
+    UsageError
+        If it is not exactly one, or no identifier.
+    """
+    values = [value for name, value in pairs if name.upper() == "ID" and value.strip()]
+    identifier = _single("ID", values)
+    if identifier is None:
+        raise UsageError("ID is missing: expected an identifier (obs_publisher_did)")
+    _check_writable(1, identifier)
+    return identifier
+
+
+def _check_writable(number: int, identifier: str) -> None:
+    if found := _UNWRITABLE.search(identifier):
+        raise UsageError(
+            f"ID number {number} holds the character U+{ord(found[0]):04X}: "
+            "expected what an identifier may hold"
+        )
 
 
 def _single(name: str, values: list[str]) -> str | None:

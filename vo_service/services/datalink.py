@@ -23,7 +23,8 @@ from vo_service.settings import Settings
 
 __all__ = ["LINKS_STANDARD", "OWN_CUTOUTS", "LinkService", "links_descriptors", "links_url"]
 
-#: Identifiers in a request up to which each has a descriptor of cutouts with what it covers.
+#: Identifiers in a request up to which each has a descriptor of cutouts with what it covers, and
+#: its siblings and what was made of it are listed.
 OWN_CUTOUTS = 50
 
 LINKS_STANDARD = "ivo://ivoa.net/std/DataLink#links-1.1"
@@ -64,9 +65,10 @@ def _unlike(names: set[str], identifier: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LinkService:
-    """Reads what may be known of products, as the door role."""
+    """Reads what may be known of products, as the door role; *root_url* is this server's."""
 
     reader: Reader
+    root_url: str
 
     async def links(self, request: LinksQuery, visitor: Visitor = ANYBODY) -> Rows:
         """The links of identifiers for *visitor*; the rows must be closed by the caller.
@@ -81,8 +83,8 @@ class LinkService:
         if request.maxrec == 0:
             # Metadata only: an overflow by definition (DALI 1.1, "MAXREC").
             return Rows(fields=LINKS_FIELDS, source=_nothing(), truncated=True)
-        own = len(request.ids) <= OWN_CUTOUTS
-        statement = select_links(request.ids, request.maxrec, own_cutouts=own)
+        few = len(request.ids) <= OWN_CUTOUTS
+        statement = select_links(request.ids, request.maxrec, root_url=self.root_url, few=few)
         rows = await self.reader.rows(statement, LINKS_FIELDS, request.maxrec + 1, visitor.name)
         rows.source = _whole(rows, rows.source)
         return rows

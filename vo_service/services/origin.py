@@ -12,7 +12,7 @@ from vo_service.formats.votable import Info
 from vo_service.params.tap import TapQuery
 from vo_service.settings import Settings
 
-__all__ = ["query_origin"]
+__all__ = ["origin", "query_origin"]
 
 _STANDARD = "ivo://ivoa.net/std/TAP"
 
@@ -21,11 +21,18 @@ def query_origin(settings: Settings, wanted: TapQuery) -> list[Info]:
     """The INFOs of a query's result."""
     return [
         Info("standardID", _STANDARD),
-        Info("service_protocol", _STANDARD),
+        *origin(settings, _STANDARD),
+        Info("query", wanted.query),
+        Info("MAXREC", str(wanted.maxrec)),
+    ]
+
+
+def origin(settings: Settings, protocol: str) -> list[Info]:
+    """Which service answered, by which *protocol*, for whom to ask."""
+    return [
+        Info("service_protocol", protocol),
         Info("server_software", f"vo-service/{__version__}"),
         Info("publisher", settings.publisher),
         Info("contact", settings.contact),
         Info("request_date", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
-        Info("query", wanted.query),
-        Info("MAXREC", str(wanted.maxrec)),
     ]

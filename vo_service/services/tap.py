@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 from anyio import CancelScope, to_thread
 
-from vo_service.adql import translate
+from vo_service.adql import Statement, translate
 from vo_service.db.stream import Reader
 from vo_service.errors import UsageError
 from vo_service.model.table import Catalog, Rows
@@ -64,8 +64,15 @@ class TapService:
         VOError
             For whatever is wrong with the query, before the first row.
         """
-        ours = self if visitor.name is None or self.members is None else self.members
-        return await ours._query(request, parts or {}, visitor.name)
+        return await self._for(visitor)._query(request, parts or {}, visitor.name)
+
+    async def search(self, statement: Statement, maxrec: int, visitor: Visitor = ANYBODY) -> Rows:
+        """Run what the parameters of another protocol mean; otherwise as `query`."""
+        ours = self._for(visitor)
+        return await ours._rows(statement, await ours.catalogs.get(), maxrec, visitor.name)
+
+    def _for(self, visitor: Visitor) -> TapService:
+        return self if visitor.name is None or self.members is None else self.members
 
     async def _query(
         self, request: TapQuery, parts: Mapping[str, Part], person: str | None
@@ -73,7 +80,7 @@ class TapService:
         stack = AsyncExitStack()
         try:
             catalog = await self._with_uploads(request, parts, stack)
-            rows = await self._rows(request, catalog, person)
+            rows = await self._rows(request.query, catalog, request.maxrec, person)
         except BaseException:
             with CancelScope(shield=True):
                 await stack.aclose()
@@ -93,12 +100,14 @@ class TapService:
         schema = await stack.enter_async_context(self.uploads.open(request.uploads, parts))
         return replace(catalog, schemas=(*catalog.schemas, schema)) if schema else catalog
 
-    async def _rows(self, request: TapQuery, catalog: Catalog, person: str | None) -> Rows:
-        wanted = await to_thread.run_sync(translate, request.query, catalog, request.maxrec + 1)
-        if request.maxrec == 0:
+    async def _rows(
+        self, query: str | Statement, catalog: Catalog, maxrec: int, person: str | None
+    ) -> Rows:
+        wanted = await to_thread.run_sync(translate, query, catalog, maxrec + 1)
+        if maxrec == 0:
             # Metadata only: an overflow by definition (DALI 1.1, "MAXREC").
             return Rows(fields=wanted.fields, source=_nothing(), truncated=True)
-        work = self.reader.rows(wanted.select, wanted.fields, request.maxrec, person)
+        work = self.reader.rows(wanted.select, wanted.fields, maxrec, person)
         return await (self.patience.wait(wanted.select, work, person) if self.patience else work)
 
     async def available(self) -> None:

@@ -22,6 +22,7 @@ from vo_service.services.bundle_jobs import BUNDLES
 from vo_service.services.bundles import BundleService
 from vo_service.services.catalog import CatalogCache
 from vo_service.services.correction_lists import CorrectionLists
+from vo_service.services.coverage import CoverageService
 from vo_service.services.cutout_jobs import SODA
 from vo_service.services.datalink import LinkService
 from vo_service.services.deliveries import Deliveries
@@ -29,6 +30,7 @@ from vo_service.services.downloads import DownloadLog
 from vo_service.services.estimates import Estimator
 from vo_service.services.files import FileService
 from vo_service.services.jobs import JobService
+from vo_service.services.oai import OaiService
 from vo_service.services.patience import Patience
 from vo_service.services.soda import SodaService
 from vo_service.services.tap import TapService
@@ -37,11 +39,16 @@ from vo_service.settings import Settings
 from vo_service.web.authentication import Authentication
 from vo_service.web.bundles import bundles_app
 from vo_service.web.corrections import corrections_app
+from vo_service.web.coverage import coverage_app
 from vo_service.web.data import data_app
 from vo_service.web.datalink import datalink_app
 from vo_service.web.exchange import LimitBody
+from vo_service.web.hips import hips_app
 from vo_service.web.login import login_routes
+from vo_service.web.oai import oai_routes
 from vo_service.web.pages import home_page
+from vo_service.web.previews import previews_app
+from vo_service.web.simple import simple_protocols
 from vo_service.web.soda import soda_app
 from vo_service.web.tap import tap_app
 from vo_service.web.tarball import MemberFiles
@@ -125,6 +132,7 @@ def create_app(
     access = AccessService(gate, settings.session_s)
     bundles = BundleService(settings, door, jobs, tap)
     bundle_jobs = JobService(settings, jobs, notices, service=BUNDLES)
+    links = LinkService(door_reader, settings.root_url)
     soda = SodaService(door, FileService(door))
     soda_jobs = JobService(settings, jobs, notices, service=SODA)
     lists = CorrectionLists(door)
@@ -133,10 +141,15 @@ def create_app(
         routes=[
             Route("/", home_page(settings)),
             *login_routes(settings, access),
+            *oai_routes(settings, OaiService(settings, door)),
             Mount("/tap", tap_app(settings, tap, JobService(settings, jobs, notices, estimator))),
-            Mount("/datalink", datalink_app(settings, LinkService(door_reader), soda)),
+            *simple_protocols(settings, tap),
+            Mount("/datalink", datalink_app(settings, links, soda)),
             Mount("/soda", soda_app(settings, soda, soda_jobs, deliveries, downloads)),
             Mount("/bundles", bundles_app(settings, bundles, bundle_jobs, members_files)),
+            Mount("/previews", previews_app(settings, FileService(door))),
+            Mount("/hips", hips_app(settings)),
+            Mount("/moc", coverage_app(CoverageService(door))),
             Mount("/corrections", corrections_app(settings, lists)),
             Mount("/data", data_app(settings, FileService(door), deliveries, downloads, lists)),
         ],

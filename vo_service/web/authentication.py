@@ -25,13 +25,10 @@ from vo_service.settings import Settings
 from vo_service.web.faults import error_headers, status_of
 from vo_service.web.visitors import visitor_of
 
-__all__ = ["COOKIE", "SECURITY_METHODS", "Authentication", "challenges"]
+__all__ = ["COOKIE", "Authentication", "challenges"]
 
 #: The cookie of a session.
 COOKIE = "vo_session"
-
-#: What capabilities name (SSO 2.0, "Security methods").
-SECURITY_METHODS = tuple(f"ivo://ivoa.net/sso#{name}" for name in ("BasicAA", "OAuth", "cookie"))
 
 _PASSWORD = "ivo://ivoa.net/sso#tls-with-password"  # noqa: S105 - the name of a protocol
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,200}=*")  # RFC 6750, "b64token"

@@ -1,4 +1,4 @@
-"""DataLink 1.1 at ``/datalink``: links, capabilities, availability.
+"""DataLink 1.1 at ``/datalink``: links, capabilities, availability; and headers as text.
 
 An identifier that has no link is a row that says why; errors of the request as a whole are
 VOTables whose text begins with the fault (DataLink 1.1, "Errors").
@@ -13,14 +13,16 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from vo_service.errors import NotFoundError, TransientError, UsageError, VOError
-from vo_service.formats.vosi import availability, service_capabilities
+from vo_service.formats.header_text import header_text
+from vo_service.formats.vosi import availability
 from vo_service.formats.votable import Info, error_votable, votable
-from vo_service.params.datalink import LINKS_TYPE, parse_links_query
-from vo_service.services.datalink import LINKS_STANDARD, LinkService, links_url
+from vo_service.params.datalink import parse_header_query, parse_links_query
+from vo_service.services.capabilities import datalink_capabilities
+from vo_service.services.datalink import LINKS_STANDARD, LinkService
 from vo_service.services.soda import SodaService
 from vo_service.settings import Settings
 from vo_service.web.compression import Compressed
@@ -44,9 +46,7 @@ _FAULTS: dict[type[VOError], str] = {
 def datalink_app(settings: Settings, service: LinkService, cutouts: SodaService) -> Starlette:
     """The DataLink sub-application."""
     since = datetime.now(UTC)
-    described = service_capabilities(
-        f"{settings.root_url}/datalink", LINKS_STANDARD, links_url(settings), LINKS_TYPE
-    )
+    described = datalink_capabilities(settings)
 
     async def links(request: Request) -> Response:
         wanted = parse_links_query(await request_pairs(request), maxrec_limit=settings.maxrec_limit)
@@ -55,6 +55,16 @@ def datalink_app(settings: Settings, service: LinkService, cutouts: SodaService)
         rows = await while_connected(request.receive, service.links(wanted, visitor))
         body = votable(rows, serialization="TABLEDATA", infos=[_STANDARD], services=services)
         return TableResponse(rows, body, wanted.media_type)
+
+    async def header(request: Request) -> Response:
+        identifier = parse_header_query(await request_pairs(request))
+        visitor = visitor_of(request)
+        [dataset] = await cutouts.locate([identifier], visitor)
+        if not dataset.readable:
+            await cutouts.check([dataset], visitor)  # says why
+        return PlainTextResponse(
+            header_text(dataset.hdus), headers={"X-Content-Type-Options": "nosniff"}
+        )
 
     async def capabilities(request: Request) -> Response:
         return Response(described, media_type="text/xml")
@@ -69,6 +79,7 @@ def datalink_app(settings: Settings, service: LinkService, cutouts: SodaService)
     return Starlette(
         routes=[
             Route("/links", links, methods=["GET", "POST"]),
+            Route("/header", header, methods=["GET", "POST"]),
             Route("/capabilities", capabilities),
             Route("/availability", available),
         ],

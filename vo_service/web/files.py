@@ -179,7 +179,7 @@ class FileDelivery(Response):
         length = {}
         if status != 304:
             length["Content-Length"] = str(sum(map(_length, segments)))
-        if status in {200, 206}:
+        if status in {200, 206} and "Content-Disposition" not in self._common:
             length["Content-Disposition"] = _disposition(self._content.name)
         self.status_code = status
         self.init_headers({**self._common, **headers, **length})

@@ -51,6 +51,13 @@ label { display: block; margin-bottom: .3rem; }
 <a href="tap/tables">all tables and columns</a></p>
 </form>
 
+<p>For programs that search images, spectra or positions without a query language:
+<a href="sia2/examples">images</a> (SIA 2: <code>$root/sia2/query</code>; version 1:
+<code>$root/sia/query?</code>), spectra (SSA: <code>$root/ssa/query?</code>),
+<a href="scs/">cone search</a>.</p>
+
+<p>Pictures of the sky for Aladin: <a href="hips/">HiPS</a>.</p>
+
 <p>Have many files at once, as an archive or a list: <a href="bundles/">bundles</a>.</p>
 
 <h2>TOPCAT</h2>
@@ -74,6 +81,7 @@ def home_page(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
     page = _PAGE.substitute(
         publisher=escape(settings.publisher),
         contact=escape(settings.contact),
+        root=escape(settings.root_url),
         tap=escape(f"{settings.root_url}/tap"),
         query=escape(EXAMPLES[1].query),
     )

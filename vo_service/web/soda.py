@@ -1,4 +1,4 @@
-"""SODA 1.0 at ``/soda``: sync, async, capabilities, availability.
+"""SODA 1.0 at ``/soda``: sync, async, capabilities, availability, examples.
 
 Errors are plain text that begins with the word of the fault (SODA 1.0, "Errors").
 """
@@ -28,13 +28,16 @@ from vo_service.errors import (
     UsageError,
     VOError,
 )
-from vo_service.formats.vosi import availability, service_capabilities
+from vo_service.formats.examples import MEDIA_TYPE, examples_document
+from vo_service.formats.vosi import availability
 from vo_service.params.soda import parse_cutout_query
-from vo_service.services.cutouts import SODA_ASYNC, SODA_SYNC, soda_url
+from vo_service.services.capabilities import soda_capabilities
+from vo_service.services.cutouts import soda_url
 from vo_service.services.cutting import make_cutout, make_picture
 from vo_service.services.deliveries import Deliveries, Delivery
 from vo_service.services.downloads import DownloadLog
 from vo_service.services.jobs import JobService
+from vo_service.services.search_examples import soda_examples
 from vo_service.services.soda import SodaService
 from vo_service.settings import Settings
 from vo_service.web.exchange import request_pairs, while_connected
@@ -72,10 +75,8 @@ def soda_app(
     """The SODA sub-application."""
     since = datetime.now(UTC)
     cutters = anyio.CapacityLimiter(_CUTTERS)
-    url = soda_url(settings)
-    described = service_capabilities(
-        url, SODA_SYNC, f"{url}/sync", "application/fits", more=[(SODA_ASYNC, f"{url}/async")]
-    )
+    described = soda_capabilities(settings)
+    examples = examples_document(soda_examples(settings), "SODA examples")
 
     async def sync(request: Request) -> Response:
         query = parse_cutout_query(await request_pairs(request), limit=settings.cutouts_sync_limit)
@@ -108,6 +109,9 @@ def soda_app(
     async def capabilities(request: Request) -> Response:
         return Response(described, media_type="text/xml")
 
+    async def show_examples(request: Request) -> Response:
+        return Response(examples, media_type=MEDIA_TYPE)
+
     async def available(request: Request) -> Response:
         try:
             await service.available()
@@ -118,9 +122,10 @@ def soda_app(
     return Starlette(
         routes=[
             Route("/sync", sync, methods=["GET", "POST"]),
-            *uws_routes(settings, jobs, f"{url}/async"),
+            *uws_routes(settings, jobs, f"{soda_url(settings)}/async"),
             Route("/capabilities", capabilities),
             Route("/availability", available),
+            Route("/examples", show_examples),
         ],
         exception_handlers={
             VOError: _answer_error,

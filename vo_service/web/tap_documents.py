@@ -15,23 +15,14 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vo_service.adql import FEATURES
 from vo_service.errors import NotFoundError, TransientError, UsageError
 from vo_service.formats.examples import MEDIA_TYPE, examples_document
-from vo_service.formats.output import FORMATS
-from vo_service.formats.vosi import (
-    CapabilitiesInfo,
-    Limit,
-    availability,
-    capabilities,
-    table_document,
-    tableset,
-)
+from vo_service.formats.vosi import availability, table_document, tableset
 from vo_service.model.table import Catalog
+from vo_service.services.capabilities import tap_capabilities
 from vo_service.services.examples import EXAMPLES
 from vo_service.services.tap import TapService
 from vo_service.settings import Settings
-from vo_service.web.authentication import SECURITY_METHODS
 
 __all__ = ["TapDocuments"]
 
@@ -50,19 +41,7 @@ class TapDocuments:
 
     async def capabilities(self, request: Request) -> Response:
         """VOSI capabilities, with the TAPRegExt description of the service."""
-        settings = self._settings
-        info = CapabilitiesInfo(
-            base_url=f"{settings.root_url}/tap",
-            features=FEATURES,
-            formats=FORMATS,
-            output=Limit(settings.maxrec_default, settings.maxrec_limit),
-            upload_methods=("inline", "http", "https"),
-            upload=Limit(settings.upload_rows_limit, settings.upload_rows_limit),
-            execution=Limit(settings.async_default_s, settings.async_limit_s),
-            retention=Limit(settings.job_retention_s, settings.job_retention_limit_s),
-            security_methods=SECURITY_METHODS,
-        )
-        return self._answer(request, "capabilities", lambda: capabilities(info))
+        return self._answer(request, "capabilities", lambda: tap_capabilities(self._settings))
 
     async def availability(self, request: Request) -> Response:
         """VOSI availability: whether a query can be answered now."""

@@ -1,0 +1,1 @@
+"""Registry records: built from settings, YAML, catalogue and collections; checked; read."""
