@@ -17,6 +17,7 @@ from pathlib import Path
 from vo_service.errors import UsageError
 from vo_service.ingest.provenance import NAME_LIMIT, moment, reference
 from vo_service.model.provenance import ROLES, Activity, Reference
+from vo_service.model.written_file import written_text
 
 __all__ = ["Line", "read_provenance"]
 
@@ -50,15 +51,7 @@ def read_provenance(path: Path, collection: str) -> list[Line]:
     OSError
         If the file cannot be read.
     """
-    with path.open("rb") as file:
-        content = file.read(_SIZE_LIMIT + 1)
-    if len(content) > _SIZE_LIMIT:
-        raise UsageError(f"{path}: larger than {_SIZE_LIMIT} bytes")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}, line {line}: not UTF-8 (byte {error.start})") from error
+    text = written_text(path, _SIZE_LIMIT)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     lines: list[Line] = []
     mistakes: list[str] = []

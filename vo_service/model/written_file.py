@@ -1,4 +1,4 @@
-"""Files that an operator writes, YAML or TOML, read into a checked value.
+"""Files that an operator writes: YAML or TOML, read into a checked value, and tables as text.
 
 Whatever is wrong is said with the file, the field, what was expected and what was found.
 """
@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from vo_service.errors import ConfigError
+from vo_service.errors import ConfigError, UsageError
 
-__all__ = ["check_written", "read_written"]
+__all__ = ["check_written", "read_written", "written_text"]
 
 _SIZE_LIMIT = 1_000_000
 
@@ -87,3 +87,24 @@ def _sentence(fault: Any, whole: str) -> str:
     if isinstance(found, str | int | float | bool | None) and "found" not in message:
         message += f", found {json.dumps(found)[:80]}"
     return f"{field}: {message}"
+
+
+def written_text(path: Path, limit: int) -> str:
+    """The content of a text file of at most *limit* bytes, without a byte-order mark.
+
+    Raises
+    ------
+    UsageError
+        If it is larger, or not UTF-8; names the line.
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise UsageError(f"{path}: larger than {limit} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}, line {line}: not UTF-8 (byte {error.start})") from error
