@@ -52,9 +52,9 @@ class _Local(etree.Resolver):
         super().__init__()
         self._known = known
 
-    def resolve(self, url: str, pubid: str, context: object) -> object:  # type: ignore[override]
+    def resolve(self, url: str, pubid: str, context: object) -> object:  # type: ignore[override]  # stubs differ
         if url in self._known:
-            return self.resolve_filename(self._known[url], context)  # type: ignore[attr-defined]
+            return self.resolve_filename(self._known[url], context)  # type: ignore[attr-defined]  # not in the stubs
         if "://" in url:
             raise LookupError(url)
         return None

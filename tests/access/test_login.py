@@ -195,7 +195,7 @@ def test_an_incomplete_login_says_what_is_missing(http: httpx.Client, form: dict
 
 def test_what_is_revoked_counts_from_the_next_request_on(http: httpx.Client, twins: Twins) -> None:
     settings = twins.with_closed
-    token = known_person(settings, "carol", "p1", password="carols password")  # noqa: S106
+    token = known_person(settings, "carol", "p1", password="carols password")
     known = basic("carol", "carols password")
     for headers in (bearer(token), known):
         assert http.get(WAITING, headers=headers).status_code == 200
@@ -248,7 +248,7 @@ def test_a_membership_may_be_of_one_collection(http: httpx.Client, twins: Twins)
 def test_guessing_is_stopped_for_the_account_and_what_is_known_goes_on(
     http: httpx.Client, twins: Twins
 ) -> None:
-    token = known_person(twins.with_closed, "heidi", password="heidis password")  # noqa: S106
+    token = known_person(twins.with_closed, "heidi", password="heidis password")
     right = basic("heidi", "heidis password")
     assert http.get("/whoami", headers=right).status_code == 200
     answers = [

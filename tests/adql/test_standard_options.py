@@ -186,7 +186,7 @@ RESULTS = {
 @pytest.mark.parametrize("signature", [f.form for f in FEATURES if f.type.endswith("-udf")])
 def test_a_function_takes_and_gives_what_its_signature_declares(sky: Sky, signature: str) -> None:
     """7.17: declared and working are one."""
-    name, arguments, result = re.fullmatch(r"(\w+)\((.*)\) -> (.*)", signature).groups()  # type: ignore[union-attr]
+    name, arguments, result = re.fullmatch(r"(\w+)\((.*)\) -> (.*)", signature).groups()  # type: ignore[union-attr]  # it fits
     named = [argument.split(" ", 1) for argument in arguments.split(", ")]
     values = ", ".join(SPECIAL.get(word, SAMPLES[kind]) for word, kind in named)
     row = "SELECT {} FROM test.frames AS f, test.stars AS s WHERE f.id = 1 AND s.id = 1"

@@ -240,7 +240,7 @@ def test_files_are_asked_for_only_as_frames_are_taken(tmp_path: Path) -> None:
             yield path
 
     frames = read_frames(
-        endless(),  # type: ignore[arg-type]
+        endless(),  # type: ignore[arg-type]  # any iterable does
         _GENERIC,
         authority="x.example",
         roots=[tmp_path],
@@ -248,7 +248,7 @@ def test_files_are_asked_for_only_as_frames_are_taken(tmp_path: Path) -> None:
     )
     for _ in range(5):
         assert isinstance(next(frames), Frame)
-    frames.close()  # type: ignore[attr-defined]
+    frames.close()  # type: ignore[attr-defined]  # a generator
     assert asked <= 64
 
 

@@ -56,7 +56,7 @@ def test_a_new_job_is_pending_and_its_document_is_in_the_order_of_the_schema(
         "executionDuration", "destruction", "parameters", "results",
     ]  # fmt: skip
     for name in ("ownerId", "quote", "startTime", "endTime"):
-        assert job.find(UWS + name).get(NIL) == "true"  # type: ignore[union-attr]
+        assert job.find(UWS + name).get(NIL) == "true"  # type: ignore[union-attr]  # fails if absent
     assert job.findtext(UWS + "phase") == "PENDING"
     assert job.findtext(UWS + "runId") == "mine"
     assert INSTANT.fullmatch(job.findtext(UWS + "creationTime") or "")

@@ -57,7 +57,7 @@ class Sequences(RuleBasedStateMachine):
         self.hurried: set[str] = set()
 
     def ask(self, method: str, url: str, **how: object) -> httpx.Response:
-        response = self.http.request(method, url, **how)  # type: ignore[arg-type]
+        response = self.http.request(method, url, **how)  # type: ignore[arg-type]  # as httpx takes it
         assert response.status_code < 500, (method, url, how, response.text)
         return response
 

@@ -155,7 +155,7 @@ def test_a_body_that_is_too_large_is_refused_while_it_arrives(archive: Archive) 
 
     try:
         answer = httpx.post(
-            f"{archive.url}/tap/sync", content=body(),  # type: ignore[arg-type]
+            f"{archive.url}/tap/sync", content=body(),  # type: ignore[arg-type]  # a stream
             headers={"Content-Type": "multipart/form-data; boundary=b"}, timeout=60,
         )  # fmt: skip
     except httpx.WriteError:

@@ -78,7 +78,7 @@ def write_json(file: Path, setting: dict[str, Any], figures: Sequence[Figure]) -
 def write_plot(file: Path, figures: Sequence[Figure]) -> None:
     """Ratios to the reference as bars, with their targets as lines."""
     # Here, for it takes half a second that no other command should pay.
-    from matplotlib.figure import Figure as Drawing  # noqa: PLC0415
+    from matplotlib.figure import Figure as Drawing  # noqa: PLC0415 - see above
 
     shown = [figure for figure in figures if figure.reference]
     drawing = Drawing(figsize=(9, 1 + 0.28 * len(shown)), layout="constrained")

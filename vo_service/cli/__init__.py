@@ -19,7 +19,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line; the entry point of the package."""
     # Here, not above: `vo_service.cli` is imported by tests of its parts.
-    from vo_service.cli.commands import app  # noqa: PLC0415
+    from vo_service.cli.commands import app  # noqa: PLC0415 - see above
 
     try:
         app()

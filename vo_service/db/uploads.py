@@ -257,7 +257,7 @@ class UploadSession:
                 continue
             whole, shape_name = f"c{number}", f"shape{number}"
             bad = f"{whole} IS NOT NULL AND {shape_name} IS NULL LIMIT 1"
-            self._execute(f"SELECT {whole}::text FROM {SCHEMA}.{name} WHERE {bad}")  # noqa: S608
+            self._execute(f"SELECT {whole}::text FROM {SCHEMA}.{name} WHERE {bad}")  # noqa: S608 - names of ours
             if (row := self._cursor.fetchone()) is not None:
                 raise UsageError(
                     f"upload {table.name}: column {table.fields[number - 1].name}: the polygon "

@@ -126,11 +126,11 @@ def _opened(
     if not head.strip():
         raise UsageError(f"the file is empty: {_EXPECTED}")
     if head.startswith(b"SIMPLE  ="):
-        from vo_service.formats.tables_in.fits import read_fits  # noqa: PLC0415
+        from vo_service.formats.tables_in.fits import read_fits  # noqa: PLC0415 - slow
 
         return read_fits(file)
     if head.startswith(b"PAR1"):
-        from vo_service.formats.tables_in.parquet import read_parquet  # noqa: PLC0415
+        from vo_service.formats.tables_in.parquet import read_parquet  # noqa: PLC0415 - slow
 
         return read_parquet(file, limits.rows, limits.bytes)
     if head.startswith(b"# %ECSV"):
