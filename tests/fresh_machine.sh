@@ -16,9 +16,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source /etc/os-release
-suite=$VERSION_CODENAME
-cache=/var/cache/vo-service/bare-$suite.tar
+source "$root/tests/bare_tree.sh"
 
 what=demo user=root keep=""
 for word; do
@@ -53,50 +51,6 @@ tree=$VO_FRESH_TREE
 
 # --- the tree ------------------------------------------------------------------------------
 
-# This machine's package sources, one line "URI release component..." each.
-host_sources() {
-    # shellcheck disable=SC2016 # apt's variables, not the shell's
-    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-        grep -E " $suite(-[a-z]+)? " | sort -u
-}
-
-make_bare_tree() {
-    if [[ -f $cache ]]; then
-        tar -xf "$cache" -C "$tree"
-        return
-    fi
-    local mirror
-    mirror=$(host_sources | awk -v suite="$suite" '$2 == suite {print $1; exit}')
-    say "bare tree of $suite"
-    debootstrap --variant=minbase --include=ca-certificates,git,sudo \
-        "$suite" "$tree" "${mirror:?no package source for $suite}" >/dev/null
-    mkdir -p "${cache%/*}"
-    tar --one-file-system -cf "$cache.part" -C "$tree" .
-    mv "$cache.part" "$cache"
-}
-
-# The way to the package mirrors, as this machine goes it.
-connect() {
-    cp /etc/resolv.conf /etc/hosts "$tree/etc/"
-    rm -f "$tree"/etc/apt/sources.list.d/*
-    host_sources | sed 's/^/deb /' >"$tree/etc/apt/sources.list"
-    apt-config dump | grep '^Acquire::' >"$tree/etc/apt/apt.conf.d/99host" || true
-    cp -a /etc/apt/auth.conf.d "$tree/etc/apt/" 2>/dev/null || true
-    cp -a /usr/local/share/ca-certificates "$tree/usr/local/share/"
-    cp /etc/ssl/certs/ca-certificates.crt "$tree/etc/ssl/certs/"
-}
-
-# Variables of pip and proxies; pip's own configuration files become such variables as well.
-host_environment() {
-    env | grep -iE '^(https?|no|all|ftp)_proxy=' || true
-    python3 -m pip config list 2>/dev/null |
-        sed -nE "s/^(global|:env:)\.([a-z-]+)='(.*)'$/\2=\3/p" |
-        while IFS='=' read -r name value; do
-            name=${name//-/_}
-            printf 'PIP_%s=%s\n' "${name^^}" "$value"
-        done
-}
-
 mount_all() {
     mount -t proc proc "$tree/proc"
     mount --rbind --make-rslave /sys "$tree/sys"
@@ -105,10 +59,7 @@ mount_all() {
     mount -t devpts -o newinstance,ptmxmode=0666 devpts "$tree/dev/pts"
     # Directories of wheels that pip is told of are lent, read-only.
     local place
-    for place in $(printf '%s\n' "${environment[@]}" | grep '^PIP_' | grep -oE '(file://)?/[^ =]+'); do
-        # An index ("simple") points to files beside itself.
-        [[ $place != file://* ]] || place=$(dirname "${place#file://}")
-        [[ -d $place ]] || continue
+    for place in $(host_wheels "${environment[@]}"); do
         mkdir -p "$tree$place"
         mountpoint -q "$tree$place" || mount --bind -o ro "$place" "$tree$place"
     done
@@ -210,8 +161,8 @@ log=$tree/var/tmp/demo.log
 
 trap 'exit 130' INT TERM # we are process 1 here, which no signal ends by itself
 mount --make-rprivate /
-make_bare_tree
-connect
+make_bare_tree "$tree" bare ca-certificates git sudo
+connect "$tree"
 mapfile -t environment < <(host_environment)
 mount_all
 make_checkout

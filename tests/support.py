@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from lxml import etree
 
+from vo_service.db import schema
+from vo_service.db.connect import Role, engine
 from vo_service.settings import Settings
 
-__all__ = ["XSD", "ended", "settings_at", "validate"]
+__all__ = ["XSD", "ended", "settings_at", "upgrade_to", "validate"]
 
 #: The published schemas; a clone without them skips what needs them.
 XSD = Path(__file__).parents[2] / "shared" / "xsd"
@@ -22,6 +26,20 @@ XSD = Path(__file__).parents[2] / "shared" / "xsd"
 def settings_at(conninfo: str, home: Path, **chosen: Any) -> Settings:
     """Settings for a database that somebody else runs."""
     return Settings(home=home, database_url=conninfo, **chosen)
+
+
+def upgrade_to(settings: Settings, revision: str) -> None:
+    """As `schema.upgrade`, but to any version, and without TAP_SCHEMA."""
+    schema.prepare(settings)
+    config = Config()
+    config.set_main_option("script_location", str(schema.schema_directory()))
+    config.attributes["partition_bounds"] = settings.partition_bounds
+    owner = engine(settings, Role.OWNER)
+    with owner.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS archive")
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    owner.dispose()
 
 
 def ended(process: subprocess.Popen[str]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import os
 import re
@@ -37,7 +38,35 @@ class Settings(BaseSettings):
     publisher: str = "An observatory that has not yet given its name"
     contact: str = "archive@vo-service.example"
 
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    redirect_port: int | None = Field(None, ge=1, le=65535)
+    hsts_s: int = Field(180 * 86_400, ge=0)
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_header: Literal["x-forwarded", "forwarded"] = "x-forwarded"
+    processes: int = Field(1, ge=1, le=64)
+    drain_s: float = Field(60.0, ge=0)
+
+    accel_prefix: str = Field("", pattern=r"^(/[A-Za-z0-9._-]+/)?$")
+    accel_reports: str = Field("", pattern=r"^(([A-Za-z0-9._-]+|\[[0-9a-f:]+\]):[0-9]{1,5})?$")
+
+    connections_limit: int = Field(2000, gt=0)
+    client_connections: int = Field(256, gt=0)
+    header_limit_s: float = Field(20.0, gt=0)
+    keep_alive_s: int = Field(75, gt=0)
+    stalled_s: float = Field(60.0, gt=0)
+    client_requests_per_s: float = Field(300.0, ge=0)
+    queries_limit: int = Field(256, gt=0)
+    client_queries: int = Field(8, gt=0)
+    client_uploads: int = Field(2, gt=0)
+    client_cutouts: int = Field(4, gt=0)
+    client_downloads: int = Field(64, gt=0)
+    client_waiting: int = Field(64, ge=0)
+    queue_s: float = Field(20.0, ge=0)
+
     database_url: str | None = None
+    upgrade_at_start: bool = True
+    service_login: str = Field("", pattern=r"^([a-z_][a-z0-9_]{0,62})?$")
     cluster_user: str = "postgres"
     partition_bounds: tuple[float, ...] = tuple(float(ra) for ra in range(0, 361, 10))
 
@@ -79,6 +108,7 @@ class Settings(BaseSettings):
     previews: bool = True
     cutouts_sync_limit: int = Field(100, gt=0)
     cutouts_limit: int = Field(1000, gt=0)
+    unpack_limit: int = Field(4_000_000_000, gt=0)
 
     session_s: int = Field(12 * 3600, gt=0, le=31 * 86_400)
     member_connections: int = Field(4, gt=0)
@@ -91,8 +121,31 @@ class Settings(BaseSettings):
     download_log: Literal["off", "key", "address"] = "key"
     download_retention_days: int = Field(365, gt=0, le=36_500)
 
+    shard_down: Literal["error", "partial"] = "error"
+    shard_answer_s: float = Field(3.0, gt=0, le=60)
+    reader_urls: tuple[str, ...] = ()
+    replica_lag_s: float = Field(10.0, ge=2)
+
+    registry_mirror: bool = False
     registry_page: int = Field(100, gt=0, le=1000)
     registry_token_s: int = Field(86_400, gt=0, le=7 * 86_400)
+
+    operator_host: str = "127.0.0.1"
+    operator_port: int = Field(0, ge=0, le=65535)
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_personal: bool = False
+    access_log: bool = False
+    wal_archive: Path | None = None
+    slow_query_s: float = Field(5.0, ge=0)
+    slow_query_days: int = Field(30, gt=0, le=36_500)
+    otel: bool = False
+
+    crawl_rows: int = Field(50_000, gt=0, le=1_000_000)
+    crawl_pause_s: float = Field(0.2, ge=0)
+    crawl_limit_s: float = Field(300.0, gt=0)
+    crawl_bytes_limit: int = Field(500_000_000, gt=0)
+    crawl_products_limit: int = Field(100_000_000, gt=0)
 
     alarm_url: SecretStr | None = None
     alarm_interval_s: int = Field(900, ge=0)
@@ -109,7 +162,25 @@ class Settings(BaseSettings):
             raise ValueError("job_retention_s must not exceed job_retention_limit_s")
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
             raise ValueError("base_url must start with http:// or https://")
+        if self.accel_prefix and self.download_log != "off" and not self.accel_reports:
+            raise ValueError("accel_prefix wants accel_reports, or downloads would not be logged")
+        if self.tls_cert is None and (self.tls_key or self.redirect_port):
+            raise ValueError("tls_key and redirect_port want a tls_cert (a file of certificates)")
+        if self.redirect_port and not self.base_url.startswith("https://"):
+            raise ValueError("redirect_port wants a base_url (https://...) to lead to")
         return self
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            if proxy != "unix":
+                try:
+                    ipaddress.ip_network(proxy)
+                except ValueError as error:
+                    expected = "an address (10.0.0.7), a network (10.0.0.0/8) or 'unix'"
+                    raise ValueError(f"{proxy!r}: expected {expected}") from error
+        return proxies
 
     @field_validator("data_url", "centre_url")
     @classmethod
@@ -135,6 +206,23 @@ class Settings(BaseSettings):
             raise ValueError(f"expected postgresql://user@host/database ({error})") from error
         return url or None
 
+    @field_validator("wal_archive")
+    @classmethod
+    def _a_plain_place(cls, place: Path | None) -> Path | None:
+        if place is not None and not re.fullmatch(r"/[A-Za-z0-9_./+@:=-]+", str(place)):
+            raise ValueError("expected an absolute path of letters, digits and _ . / + @ : = -")
+        return place
+
+    @field_validator("reader_urls")
+    @classmethod
+    def _all_libpq(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            try:
+                conninfo_to_dict(url)
+            except ProgrammingError as error:
+                raise ValueError(f"expected postgresql://user@host/database ({error})") from error
+        return urls
+
     @field_validator("partition_bounds")
     @classmethod
     def _ascending(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
@@ -147,7 +235,8 @@ class Settings(BaseSettings):
     @property
     def root_url(self) -> str:
         """The public address of this server, without a slash at the end."""
-        return (self.base_url or f"http://localhost:{self.port}").rstrip("/")
+        scheme = "https" if self.tls_cert else "http"
+        return (self.base_url or f"{scheme}://localhost:{self.port}").rstrip("/")
 
     @property
     def collections(self) -> Path:
@@ -202,7 +291,8 @@ def load_settings(home: Path | None = None, **overrides: Any) -> Settings:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from error
     known = {name for name in Settings.model_fields if f"VO_{name.upper()}" in os.environ}
-    values = {key: value for key, value in values.items() if key not in known}
+    secrets = _secrets()
+    values = {key: value for key, value in values.items() if key not in known} | secrets
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         return Settings(**(values | given | {"home": place}))
@@ -213,7 +303,30 @@ def load_settings(home: Path | None = None, **overrides: Any) -> Settings:
             where = f"{file}: {name}"
             if name in given:
                 where = f"--{name.replace('_', '-')}"
+            elif name in secrets:
+                where = f"VO_{name.upper()}_FILE"
             elif name in known:
                 where = f"VO_{name.upper()}"
             lines.append(f"{where}: {fault['msg']}")
         raise ConfigError("; ".join(lines)) from error
+
+
+def _secrets() -> dict[str, str]:
+    """Settings whose variable, with ``_FILE`` behind it, names a file that holds the value."""
+    found = {}
+    for name in Settings.model_fields:
+        variable = f"VO_{name.upper()}"
+        place = os.environ.get(f"{variable}_FILE")
+        if not place:
+            continue
+        if os.environ.get(variable):
+            raise ConfigError(f"{variable} and {variable}_FILE are both set: expected one of them")
+        try:
+            found[name] = Path(place).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{variable}_FILE: {place}: cannot be read: {_why(error)}") from error
+    return found
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "expected UTF-8"

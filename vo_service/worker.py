@@ -36,15 +36,21 @@ from vo_service.services.daily import run_daily
 from vo_service.services.expiry import run_expiry
 from vo_service.services.files import FileService
 from vo_service.services.hips import run_hips
+from vo_service.services.origins import run_crawls
+from vo_service.services.outage import Outage
 from vo_service.services.previews import run_previews
 from vo_service.services.registry_daily import run_registry
+from vo_service.services.replicas import Replicas
 from vo_service.services.results import Drafts, Progress
+from vo_service.services.shard_watch import ShardWatch
 from vo_service.services.soda import SodaService
 from vo_service.services.tap import TapService
 from vo_service.services.uploads import UploadService
 from vo_service.services.watch import watch
 from vo_service.services.work import QueryRunner, Runner, WorkQueue, open_queue, remove_orphans
 from vo_service.settings import Settings
+from vo_service.telemetry.context import working_for
+from vo_service.telemetry.meters import watch_pools
 
 __all__ = ["Worker", "work"]
 
@@ -82,8 +88,19 @@ async def work(settings: Settings) -> AsyncIterator[None]:
     catalogs = CatalogCache(engine, limit_s)
     member_catalogs = CatalogCache(member_engine, limit_s, read_member_catalog)
     uploads = UploadService(settings)
-    members = TapService(member_reader, member_catalogs, uploads)
-    service = TapService(reader, catalogs, uploads, members=members)
+    shards = ShardWatch(conninfo(settings, Role.DOOR), settings.shard_answer_s)
+    replicas = Replicas(
+        settings, limit_s, statement_timeout=f"{limit_s + 60}s",
+        **{"vo.data_url": f"{settings.root_url}/data/"},
+    )  # fmt: skip
+    members = TapService(
+        member_reader, member_catalogs, uploads,
+        outage=Outage(shards, member_dsn, settings.shard_down),
+    )  # fmt: skip
+    service = TapService(
+        reader, catalogs, uploads, members=members,
+        outage=Outage(shards, dsn, settings.shard_down), replicas=replicas,
+    )  # fmt: skip
     notices = Notices(conninfo(settings, Role.JOBS))
     drafts = Drafts(settings)
     door: AsyncConnectionPool
@@ -98,11 +115,15 @@ async def work(settings: Settings) -> AsyncIterator[None]:
     runners: dict[str, Runner] = {
         "tap": QueryRunner(settings, service, drafts),
         BUNDLES: BundleRunner(settings, bundles, drafts),
-        SODA: CutoutRunner(settings, SodaService(door, FileService(door)), drafts),
+        SODA: CutoutRunner(settings, SodaService(door, FileService(door), shards), drafts, uploads),
     }
     worker = Worker(settings, runners, drafts, notices)
+    watch_pools({"worker": reader.use, "worker_member": member_reader.use})
     try:
-        async with door, jobs, uploads.running(), anyio.create_task_group() as group:
+        async with (
+            door, jobs, uploads.running(), shards.running(), replicas.running(),
+            anyio.create_task_group() as group
+        ):  # fmt: skip
             group.start_soon(notices.run)
             group.start_soon(worker.run)
             group.start_soon(run_daily, settings)
@@ -112,6 +133,7 @@ async def work(settings: Settings) -> AsyncIterator[None]:
             group.start_soon(run_coverage, settings)
             group.start_soon(run_hips, settings)
             group.start_soon(run_registry, settings)
+            group.start_soon(run_crawls, settings)
             try:
                 yield
             finally:
@@ -202,7 +224,10 @@ class Worker:
         """Take over from workers that died; tell progress; stop what runs too long."""
         for lost in await queue.recover():
             _log.warning(
-                "the worker of job %s died: %s", lost.job_id, "again" if lost.again else "given up"
+                # Not its whole id, whose knowledge may be all that protects it.
+                "the worker of job %s... died: %s",
+                lost.job_id[:6],
+                "again" if lost.again else "given up",
             )
             if not lost.again:
                 await self._drafts.clear(lost.job_id)
@@ -230,7 +255,7 @@ class Worker:
     async def _run_job(self, queue: WorkQueue, running: _Running) -> None:
         job = running.job
         try:
-            with running.scope:
+            with running.scope, working_for(f"job-{job.number}"):
                 await self._finish(queue, running)
             if running.scope.cancelled_caught:
                 await self._end_stopped(queue, running)
@@ -254,18 +279,18 @@ class Worker:
         except _LOST:
             raise
         except TransientError as error:
-            _log.warning("job %s: %s", job.job_id, error)
+            _log.warning("job-%d: %s", job.number, error)
             await anyio.sleep(job.attempts)
             await queue.retry(job, Failure(str(error), transient=True))
         except VOError as error:
             await queue.fail(job, Failure(str(error), transient=False))
         except OSError as error:
-            _log.error("job %s: its result cannot be written: %s", job.job_id, error)
+            _log.error("job-%d: its result cannot be written: %s", job.number, error)
             said = f"the result cannot be stored now ({error.strerror}); try again later"
             await queue.fail(job, Failure(said, transient=True))
             await self._alarm(f"the result of a job cannot be stored: {error.strerror}")
         except Exception:
-            _log.exception("defect in job %s", job.job_id)
+            _log.exception("defect in job-%d", job.number)
             said = "this service made an error; its operator finds it in the log"
             await queue.fail(job, Failure(said, transient=False))
             await self._alarm("a job failed by a defect of the service; the log says where")

@@ -1,4 +1,4 @@
-"""The relational registry (RegTAP) that harvested records are searched in."""
+"""The relational registry (RegTAP), where its records were harvested, and how far."""
 
 from pathlib import Path
 

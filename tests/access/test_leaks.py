@@ -157,9 +157,13 @@ _HEADERS: list[dict[str, str]] = [
 ]  # fmt: skip
 
 
+#: Headers that no two answers have alike.
+UNLIKE = ("date", "content-length", "x-request-id")
+
+
 def said(response: httpx.Response, path: str) -> tuple[Any, ...]:
-    """What an answer tells, but for the time and the path that was asked for."""
-    head = {k: v for k, v in response.headers.items() if k not in ("date", "content-length")}
+    """What an answer tells, but for the time, its number and the path that was asked for."""
+    head = {k: v for k, v in response.headers.items() if k not in UNLIKE}
     return response.status_code, head, response.text.replace(path, "PATH")
 
 

@@ -8,12 +8,15 @@ import psycopg
 import pytest
 
 from tests.adql.sky import Sky, load
+from tests.shards import everywhere
 
 
 @pytest.fixture(scope="module")
 def sky(database_url: str) -> Iterator[Sky]:
     with psycopg.connect(database_url) as database:
         load(database)
+        if everywhere.wanted():
+            everywhere.spread_sky(database_url)
         database.execute("SET timezone = 'UTC'")
         database.commit()
         yield Sky(database)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 
 from tests.archive.toy import ask
-from tests.support import settings_at
+from tests.support import settings_at, upgrade_to
 from vo_service.db import schema
-from vo_service.db.connect import Role, conninfo, engine
-from vo_service.settings import Settings
+from vo_service.db.connect import Role, conninfo
 
 _ROWS = """
 INSERT INTO archive.collection (name, title, definition) VALUES ('c', 'C', '{"name": "c"}');
@@ -28,7 +25,7 @@ def test_rows_survive_and_the_past_is_written_down_as_far_as_it_is_known(
     own_database_url: str, tmp_path: Path
 ) -> None:
     settings = settings_at(own_database_url, tmp_path)
-    _upgrade_to(settings, "0005")
+    upgrade_to(settings, "0005")
     with psycopg.connect(conninfo(settings, Role.WRITER)) as writer:
         writer.execute(_ROWS.encode())
     schema.upgrade(settings)
@@ -41,17 +38,3 @@ def test_rows_survive_and_the_past_is_written_down_as_far_as_it_is_known(
     ) == [(2, "2024-01-02 03:04:05+00", "arrived", "public")]  # fmt: skip
     [(definition,)] = ask(settings, "SELECT definition FROM archive.collection")
     assert definition == {"name": "c", "withdrawn": "hide"}
-
-
-def _upgrade_to(settings: Settings, revision: str) -> None:
-    """As `schema.upgrade`, but not to the newest version."""
-    schema._prepare(settings)
-    config = Config()
-    config.set_main_option("script_location", str(schema.schema_directory()))
-    config.attributes["partition_bounds"] = (0.0, 360.0)
-    owner = engine(settings, Role.OWNER)
-    with owner.begin() as connection:
-        connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS archive")
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    owner.dispose()

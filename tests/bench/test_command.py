@@ -29,3 +29,18 @@ def test_a_measure_that_is_not_there_is_refused_with_those_that_are(home: Path) 
     done = run(home, "bench", "--only", "speed", check=False)
     assert done.returncode == 1
     assert "there is no measure 'speed'; those are memory, cones" in done.stderr
+
+
+def test_a_measure_that_fails_costs_no_other(home: Path) -> None:
+    """Uploads are refused by the operator's limit; what was measured before is written down."""
+    file = home / "figures.json"
+    with (home / "settings.toml").open("a", encoding="utf-8") as chosen:
+        chosen.write("\nupload_bytes_limit = 10\n")
+    done = run(
+        home, "bench", "--rows", "1000", "--only", "aggregates,uploads,jobs", "--json", str(file),
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "uploads: not measured" in done.stderr
+    written = json.loads(file.read_text())
+    assert {figure["group"] for figure in written["figures"]} == {"load", "aggregate", "job"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from tests.support import settings_at
-from vo_service.bench.archive import fill
+from vo_service.bench.archive import Loaded, fill
 from vo_service.bench.figures import Figure, Target
-from vo_service.bench.synthetic import Synthetic
+from vo_service.bench.synthetic import COLLECTION, Synthetic
 from vo_service.db.bulk import build_indexes, drop_indexes
 from vo_service.db.connect import Role, conninfo
 from vo_service.db.schema import upgrade
 from vo_service.errors import ConfigError
+from vo_service.services.release import release_due
 from vo_service.settings import Settings
 
 INDEXES = (
@@ -72,9 +74,17 @@ def test_a_load_builds_every_index_again_and_is_not_repeated(
     assert asked(settings, "SELECT count(*), count(region), count(position) FROM archive.obscore")[
         0
     ] == (500, 500, 500)
-    assert fill(settings, archive, progress=lambda *_: None) is None
+    known = fill(settings, archive, progress=lambda *_: None)
+    assert known == Loaded(500, round(loaded.copy_s, 1), round(loaded.index_s, 1))
     with pytest.raises(ConfigError, match="another archive: Synthetic: 500 rows of seed 1"):
         fill(settings, Synthetic(501), progress=lambda *_: None)
+
+
+def test_a_worker_finds_nothing_to_release(own_database_url: str, tmp_path: Path) -> None:
+    settings = settings_at(own_database_url, tmp_path)
+    fill(settings, Synthetic(500), progress=lambda *_: None)
+    done = release_due(settings, date(2026, 1, 1), collections=[COLLECTION])
+    assert (done.count, done.planned, done.problems) == (0, 0, [])
 
 
 def test_indexes_that_a_killed_load_took_away_are_found_and_built(

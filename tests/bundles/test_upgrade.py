@@ -6,14 +6,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import text
 
-from tests.support import settings_at
-from vo_service.db.connect import Role, conninfo, engine
+from tests.support import settings_at, upgrade_to
+from vo_service.db.connect import Role, conninfo
 from vo_service.db.jobs import JobStore
-from vo_service.db.schema import schema_directory, upgrade
+from vo_service.db.schema import upgrade
 from vo_service.model.job import Phase, Result
 
 pytestmark = pytest.mark.anyio
@@ -27,18 +24,7 @@ _JOB = (
 
 async def test_jobs_and_their_results_survive(own_database_url: str, tmp_path: Path) -> None:
     settings = settings_at(own_database_url, tmp_path)
-    upgrade(settings)  # makes roles, too
-    owner = engine(settings, Role.OWNER)
-    config = Config()
-    config.set_main_option("script_location", str(schema_directory()))
-    config.attributes["partition_bounds"] = settings.partition_bounds
-    with owner.begin() as connection:
-        for schema in ("uws", "tap_upload", "tap_schema", "ivoa", "archive_stats", "archive"):
-            connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
-        connection.execute(text("CREATE SCHEMA archive"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0008")
-    owner.dispose()
+    upgrade_to(settings, "0008")
     with psycopg.connect(conninfo(settings, Role.JOBS)) as jobs:
         jobs.execute(_JOB, ("d" * 32, "COMPLETED", "text/csv", "csv"))
         jobs.execute(_JOB, ("p" * 32, "PENDING", None, None))

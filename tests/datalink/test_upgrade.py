@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 
-from tests.support import settings_at
-from vo_service.db.connect import Role, engine
-from vo_service.db.schema import schema_directory, upgrade
+from tests.support import settings_at, upgrade_to
+from vo_service.db.connect import Role, conninfo
+from vo_service.db.schema import upgrade
 
 OLD_ROWS = """
 INSERT INTO archive.collection (name, title, definition) VALUES ('c', '', '{}');
@@ -30,24 +28,12 @@ def test_exposures_and_kinds_are_taken_from_observations(
     own_database_url: str, tmp_path: Path
 ) -> None:
     settings = settings_at(own_database_url, tmp_path)
+    upgrade_to(settings, "0013")
+    with psycopg.connect(conninfo(settings, Role.OWNER)) as owner:
+        owner.execute(OLD_ROWS.encode())
     upgrade(settings)
-    config = Config()
-    config.set_main_option("script_location", str(schema_directory()))
-    config.attributes["partition_bounds"] = settings.partition_bounds
-    with psycopg.connect(own_database_url, autocommit=True) as admin:
-        admin.execute(
-            "DROP SCHEMA archive, ivoa, uws, tap_schema, tap_upload, archive_stats, provenance "
-            "CASCADE"
-        )
-        admin.execute("CREATE SCHEMA archive AUTHORIZATION vo_owner")
-    owner = engine(settings, Role.OWNER)
-    with owner.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0013")
-        connection.exec_driver_sql(OLD_ROWS)
-        command.upgrade(config, "head")
-        rows = connection.exec_driver_sql(
+    with psycopg.connect(conninfo(settings, Role.OWNER)) as owner:
+        rows = owner.execute(
             "SELECT exposure, dataproduct_type FROM archive.product ORDER BY product_id"
         ).fetchall()
-    owner.dispose()
-    assert [tuple(row) for row in rows] == [("E1", "image"), ("E2", "cube"), (None, None)]
+    assert rows == [("E1", "image"), ("E2", "cube"), (None, None)]

@@ -138,3 +138,39 @@ async def test_a_database_that_is_away_is_a_passing_fault() -> None:
     nowhere = Reader("host=/nonexistent dbname=vo user=vo_reader", size=1, limit_s=1.0)
     with pytest.raises(TransientError, match="not available now"):
         await fetch(nowhere, text("SELECT 1"))
+
+
+async def test_a_small_result_keeps_no_connection_while_it_is_written(reader: Reader) -> None:
+    kept = [await reader.rows(text("SELECT 'a' FROM generate_series(1, 5)"), ANY, 4)
+            for _ in range(10)]  # more often than there are connections  # fmt: skip
+    assert reader.use().used == 0
+    for rows in kept:
+        assert [batch.num_rows async for batch in rows.batches()] == [4]
+        assert rows.truncated
+        await rows.aclose()
+
+
+async def test_narrow_rows_all_arrive(reader: Reader) -> None:
+    """A full batch of booleans is a few kilobytes in Arrow, and so looks like a small result."""
+    count = 2_000_000
+    rows = await reader.rows(text(f"SELECT true FROM generate_series(1, {count})"), ANY, 10**9)
+    sizes = [batch.num_rows async for batch in rows.batches()]
+    await rows.aclose()
+    assert len(sizes) > 1
+    assert sum(sizes) == count
+
+
+async def test_a_failure_behind_a_small_first_batch_is_told_before_the_first_row(
+    reader: Reader,
+) -> None:
+    late = text("SELECT 1 / (2000000 - g) > 0 FROM generate_series(1, 2000001) g")
+    with pytest.raises(UsageError, match="division by zero"):
+        await fetch(reader, late)
+    assert (await fetch(reader, text("SELECT 1")))[0] == [1]
+
+
+async def test_rendered_sql_is_run_as_it_is(reader: Reader) -> None:
+    sql = render(select(literal("50%")))
+    rows = await reader.rows(sql, ANY, 10)
+    assert [batch.column(0).to_pylist() async for batch in rows.batches()] == [["50%"]]
+    await rows.aclose()

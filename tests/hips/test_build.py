@@ -300,9 +300,10 @@ def test_a_hips_is_served_with_its_list(home: Settings) -> None:
         assert "drawn" in httpx.get(f"{root}/").text
         for name in (
             "../drawn/notes.sqlite", "notes.sqlite", "..%2fnotes.sqlite", "Norder4/Dir0/Npix1.fits",
-            "Norder4", "", ".lock", "Norder4/Dir0/../../../notes.sqlite", "properties%00",
+            "Norder4", ".lock", "Norder4/Dir0/../../../notes.sqlite", "properties%00",
         ):  # fmt: skip
             assert httpx.get(f"{base}/{name}").status_code == 404, name
+        assert httpx.get(base).headers["location"] == f"{base}/properties"
 
 
 def test_closed_rows_are_never_looked_at(own_database_url: str, place: Path) -> None:

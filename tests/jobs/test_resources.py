@@ -248,7 +248,7 @@ def statements_left(served: Served, patience_s: float) -> bool:
         while True:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
-                "AND datname = current_database() AND query LIKE 'COPY (SELECT%sqrt(%'"
+                "AND datname = current_database() AND query LIKE 'COPY (%SELECT%sqrt(%'"
             ).fetchone()
             if row == (0,) or time.monotonic() > until:
                 return row != (0,)

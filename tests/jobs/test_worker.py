@@ -55,7 +55,7 @@ def until(true: Callable[[], bool], patience_s: float = 5.0) -> bool:
 
 RUNNING = (
     "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
-    "AND datname = current_database() AND query LIKE 'COPY (SELECT%sqrt(%'"
+    "AND datname = current_database() AND query LIKE 'COPY (%SELECT%sqrt(%'"
 )
 
 

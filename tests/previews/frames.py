@@ -43,7 +43,7 @@ product:
 """
 
 
-def make_archive(url: str, home: Path, *, metadata: str = "open", **chosen: Any) -> Settings:
+def make_archive(url: str | None, home: Path, *, metadata: str = "open", **chosen: Any) -> Settings:
     """An empty archive that knows the collection ``drawn``."""
     initialise(home)
     settings = Settings(home=home, database_url=url, **chosen)

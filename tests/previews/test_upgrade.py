@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from astropy import units as u
 from mocpy import MOC
-from sqlalchemy import text
 
-from tests.support import settings_at
-from vo_service.db.connect import Role, conninfo, engine
-from vo_service.db.schema import schema_directory, upgrade
+from tests.support import settings_at, upgrade_to
+from vo_service.db.connect import Role, conninfo
+from vo_service.db.schema import upgrade
 from vo_service.services.coverage import coverage, refresh_coverage
 
 _PRODUCT = """
@@ -30,18 +27,7 @@ VALUES (%s, 1, 'c', 'o', 'd', %s, 10, 1, %s, %s, %s, spoint(radians(%s), radians
 
 def test_files_get_previews_and_observations_count(own_database_url: str, tmp_path: Path) -> None:
     settings = settings_at(own_database_url, tmp_path)
-    upgrade(settings)  # makes roles, too
-    owner = engine(settings, Role.OWNER)
-    config = Config()
-    config.set_main_option("script_location", str(schema_directory()))
-    config.attributes["partition_bounds"] = settings.partition_bounds
-    with owner.begin() as connection:
-        for schema in ("uws", "tap_upload", "tap_schema", "ivoa", "archive_stats", "archive"):
-            connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
-        connection.execute(text("CREATE SCHEMA archive"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0012")
-    owner.dispose()
+    upgrade_to(settings, "0012")
     ids = {}
     with psycopg.connect(conninfo(settings, Role.OWNER)) as connection:
         connection.execute(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from tests.conftest import fresh_database
 from tests.support import settings_at
 from tests.web.conftest import free_port
 from vo_service.db.connect import Role, conninfo
@@ -39,7 +41,7 @@ def make_home(url: str, place: Path, **chosen: int) -> Settings:
     said = {"authority": AUTHORITY, "publisher": "観測所 <&>", "contact": "archive@example.org"}
     initialise(directory, authority=AUTHORITY, publisher=said["publisher"], contact=said["contact"])
     with (directory / SETTINGS_FILE).open("a", encoding="utf-8") as file:
-        file.writelines(f"{name} = {value}\n" for name, value in chosen.items())
+        file.writelines(f"{name} = {str(value).lower()}\n" for name, value in chosen.items())
     settings = settings_at(url, directory, port=free_port(), **said, **chosen)
     upgrade(settings)
     for name in ("alpha", "beta", "gamma"):
@@ -51,3 +53,20 @@ def make_home(url: str, place: Path, **chosen: int) -> Settings:
 def home(own_database_url: str, place: Path) -> Settings:
     """An archive of its own, whose pages have four records."""
     return make_home(own_database_url, place, registry_page=4)
+
+
+@pytest.fixture(scope="module")
+def harvester(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with fresh_database(server) as url:
+        settings = settings_at(url, tmp_path_factory.mktemp("home"), authority="here.example")
+        upgrade(settings)
+        yield settings
+
+
+@pytest.fixture
+def here(harvester: Settings) -> Iterator[Settings]:
+    """An archive that harvests, and has harvested nothing yet."""
+    yield harvester
+    with psycopg.connect(conninfo(harvester, Role.OWNER)) as connection:
+        connection.execute("DELETE FROM archive.harvest_source")
+        connection.execute("DELETE FROM rr.resource")

@@ -23,6 +23,7 @@ def collection(name: str = "tomoe", **changed: Any) -> CollectionFacts:
     plain = CollectionFacts(
         name=name, title="Tomo-e Gozen", description="Movies of the sky", facilities=["Kiso"],
         instruments=["Tomo-e Gozen"], text=CollectionText(), coverage=COVERAGE,
+        products=frozenset({"image", "spectrum"}),
     )  # fmt: skip
     return replace(plain, **changed)
 
@@ -41,6 +42,7 @@ def facts(
             name=service.name,
             capabilities=service.capabilities(settings),
             tables=tables if service.key == "tap" else None,
+            products=service.products,
         )
         for service in SERVICES
     ]

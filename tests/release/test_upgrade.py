@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from tests.archive.test_upgrade import _upgrade_to
 from tests.release.archive import archive_at
-from tests.support import settings_at
+from tests.support import settings_at, upgrade_to
 from vo_service.db import schema
 from vo_service.services.release import release_due
 
@@ -29,7 +28,7 @@ def test_rows_survive_are_counted_and_get_instrument_and_rule(
     own_database_url: str, tmp_path: Path
 ) -> None:
     settings = settings_at(own_database_url, tmp_path)
-    _upgrade_to(settings, "0006")
+    upgrade_to(settings, "0006")
     made = archive_at(settings)
     made.connection.execute(_ROWS.encode())
     schema.upgrade(settings)

@@ -54,7 +54,7 @@ def test_each_is_combined_with_each_in_the_order_in_which_they_came() -> None:
 
 def test_an_archive_is_for_jobs() -> None:
     pairs = [("ID", "x"), ("RESPONSEFORMAT", "tar")]
-    assert parse_cutout_query(pairs, limit=1, archives=True).media_type == TAR
+    assert parse_cutout_query(pairs, limit=1, job=True).media_type == TAR
     with pytest.raises(UsageError, match="RESPONSEFORMAT='tar'"):
         parse_cutout_query(pairs, limit=1)
 

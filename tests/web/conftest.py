@@ -18,6 +18,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.shards import everywhere
 from tests.support import ended, settings_at
 from vo_service.db.schema import upgrade
 from vo_service.demo import make_demo
@@ -76,6 +77,8 @@ def archive(server: str, place: Path) -> Iterator[Archive]:
             assert (counts.added, counts.refused) == (made.files, 0)
         assert compute_md5(settings, print) == 127
         assert release_due(settings, datetime.now(UTC).date()).problems == []
+        if everywhere.wanted():
+            everywhere.spread_archive(settings)
         with serving(settings):
             yield Archive(settings, f"http://localhost:{port}")
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 import subprocess
 import time
@@ -366,6 +367,16 @@ def test_datalinklint_finds_nothing(
 
 #: Terms of the vocabulary of 2023 (DataLink 1.1) that STILTS does not know unless it can fetch it.
 _NEWER = ("thumbnail", "detached-header", "coderived", "package", "documentation")
+
+
+def test_terms_that_stilts_does_not_know_are_in_the_vocabulary() -> None:
+    # The copy of http://www.ivoa.net/rdf/datalink/core that PyVO's own tests bring.
+    copy = Path(pyvo.__file__).parent / "dal" / "tests" / "data" / "datalink" / "datalink.desise"
+    if not copy.exists():
+        pytest.skip(f"PyVO came without its tests: {copy} is not there")
+    terms = json.loads(copy.read_text())["terms"]
+    for term in _NEWER:
+        assert not {"deprecated", "preliminary"} & set(terms[term])
 
 
 def findings(report: str) -> list[str]:

@@ -59,10 +59,19 @@ def test_a_cone_has_one_name_and_one_position_by_ucd(http: httpx.Client) -> None
         root = etree.fromstring(answer.content)
         ucds = [field.get("ucd") for field in root.iter("{*}FIELD")]
         assert len(ucds) == count
-        for ucd in ("meta.id;meta.main", "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"):
+        for ucd in ("ID_MAIN", "POS_EQ_RA_MAIN", "POS_EQ_DEC_MAIN"):
             assert ucds.count(ucd) == 1
+        assert not [ucd for ucd in ucds if ucd and ucd.endswith(";meta.main")]
         assert len(root.findall(".//{*}TABLE")) == 1
         validate(answer.content, "VOTable-v1.4.xsd")
+
+
+def test_pyvo_finds_the_name_and_the_position_of_a_record(archive: Archive) -> None:
+    service = pyvo.dal.SCSService(f"{archive.url}/scs/ivoa.obscore?")
+    for record in service.search(FIELD, 0.5 * u.deg):
+        assert record.id == record["obs_publisher_did"]
+        assert record.pos.ra.deg == record["s_ra"]
+        assert record.pos.dec.deg == record["s_dec"]
 
 
 def test_a_cone_without_rows_or_without_radius_is_a_table(http: httpx.Client) -> None:

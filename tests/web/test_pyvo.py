@@ -133,6 +133,14 @@ def test_each_example_gives_rows(tap: pyvo.dal.TAPService, example: object) -> N
     assert len(tap.search(query)) > 0
 
 
+#: RegTAP 1.2, the tables of the relational registry.
+REGTAP = (
+    "alt_identifier", "capability", "interface", "intf_param", "relationship", "res_date",
+    "res_detail", "res_role", "res_schema", "res_subject", "res_table", "resource", "stc_spatial",
+    "stc_spectral", "stc_temporal", "table_column", "tap_table", "validation",
+)  # fmt: skip
+
+
 def test_pyvo_reads_the_examples_tables_and_capabilities(tap: pyvo.dal.TAPService) -> None:
     assert [example["QUERY"] for example in tap.examples] == [e.query for e in EXAMPLES]
     assert set(tap.tables.keys()) == {
@@ -151,6 +159,8 @@ def test_pyvo_reads_the_examples_tables_and_capabilities(tap: pyvo.dal.TAPServic
         "tap_schema.columns",
         "tap_schema.keys",
         "tap_schema.key_columns",
+        *(f"elsewhere.{name}" for name in ("everything", "obscore", "origin")),
+        *(f"rr.{name}" for name in REGTAP),
     }
     assert len(tap.tables["ivoa.obscore"].columns) == 30
     assert tap.maxrec == 10_000

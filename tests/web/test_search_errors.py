@@ -116,7 +116,11 @@ def test_a_cone_tells_an_error_in_one_info_with_status_200(
         ("ssa/query?REQUEST=getData", "REQUEST=queryData"),
         ("ssa/query?REQUEST=queryData&VERSION=2", "VERSION='2'"),
         ("ssa/query?REQUEST=queryData&POS=1,2;GALACTIC", "no frame, or ICRS"),
+        ("ssa/query?REQUEST=queryData&POS=nan,2", "POS 'nan'"),
+        ("ssa/query?REQUEST=queryData&POS=1", "longitude and latitude"),
         ("ssa/query?REQUEST=queryData&SIZE=-1", "SIZE '-1'"),
+        ("ssa/query?REQUEST=queryData&SIZE=NaN", "SIZE 'NaN'"),
+        ("ssa/query?REQUEST=queryData&BAND=nan", "BAND"),
         ("ssa/query?REQUEST=queryData&BAND=7e-7/4e-7", "the lower end first"),
         ("ssa/query?REQUEST=queryData&BAND=1/2/3", "a number or a range"),
         ("ssa/query?REQUEST=queryData&BAND=4e-7;source", "redshifts"),
@@ -134,6 +138,45 @@ def test_sia_1_and_ssa_tell_errors_in_query_status_with_status_200(
     (status,) = root.iterfind(".//{*}INFO[@name='QUERY_STATUS']")
     assert status.get("value") == "ERROR"
     assert said in (status.text or "")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sia2/query?ID=ivo://no/body",
+        "ssa/query?REQUEST=queryData&PUBDID=ivo://no/body",
+        "sia/nothing/query?POS=149.38,69.65&SIZE=1",
+        "ssa/nothing/query?REQUEST=queryData",
+    ],
+)
+def test_what_nothing_has_is_no_error_but_a_table_without_rows(
+    http: httpx.Client, query: str
+) -> None:
+    answer = http.get(f"/{query}&RESPONSEFORMAT=votable/td")
+    assert answer.status_code == 200
+    root = etree.fromstring(answer.content)
+    (status,) = root.iterfind(".//{*}INFO[@name='QUERY_STATUS']")
+    assert status.get("value") == "OK"
+    assert root.findall(".//{*}TR") == []
+
+
+def test_frames_without_a_position_are_at_no_place(http: httpx.Client) -> None:
+    everywhere = (
+        "sia2/query?POS=RANGE+-Inf+%2BInf+-Inf+%2BInf",
+        "scs/ivoa.obscore?RA=0&DEC=0&SR=180",
+        "sia/query?POS=0,0&SIZE=360",
+        "ssa/query?REQUEST=queryData&POS=0,0&SIZE=360",
+    )
+    [(did,), *_] = http.post(
+        "/tap/sync",
+        data={
+            "LANG": "ADQL", "RESPONSEFORMAT": "json",
+            "QUERY": "SELECT obs_publisher_did FROM ivoa.obscore WHERE s_ra IS NULL",
+        },
+    ).json()["data"]  # fmt: skip
+    assert "#this" in http.get(f"/datalink/links?{urlencode({'ID': did})}").text
+    for query in everywhere:
+        assert did not in http.get(f"/{query}&RESPONSEFORMAT=votable/td").text
 
 
 @pytest.mark.parametrize(

@@ -61,5 +61,6 @@ def translate(query: str | Statement, catalog: Catalog, limit: int | None = None
         if name.lower() in taken:
             name = f"{name}_{number}"
         taken.add(name.lower())
-        fields.append(dataclasses.replace(column.value.field, name=name))
+        field = column.value.field
+        fields.append(field if field.name == name else dataclasses.replace(field, name=name))
     return Translation(relation.select, tuple(fields), tuple(queries.tables))

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sqlalchemy import Double, cast
+from sqlalchemy import cast
 
 from vo_service.adql import geometry, sphere
 from vo_service.adql.nodes import Place
 from vo_service.adql.values import (
+    DOUBLE,
     Shape,
     Sql,
     Value,
@@ -49,7 +50,7 @@ class Arguments:
 
     def double(self, index: int) -> Sql:
         """The argument as double precision."""
-        return cast(self.number(index).sql, Double())
+        return cast(self.number(index).sql, DOUBLE)
 
     def text(self, index: int) -> Value:
         """The argument as a string."""

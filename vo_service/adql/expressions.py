@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import singledispatchmethod
 from typing import Any
 
-from sqlalchemy import Double, Integer, and_, cast, distinct, exists, func, not_, or_
+from sqlalchemy import Integer, and_, cast, distinct, exists, func, not_, or_
 from sqlalchemy.types import String as SqlString
 
 from vo_service.adql import geometry, predicates, sphere
@@ -26,6 +26,7 @@ from vo_service.adql.functions import FUNCTIONS
 from vo_service.adql.scope import Label, Scope, nearest, same
 from vo_service.adql.udf import USER_FUNCTIONS, is_aggregate
 from vo_service.adql.values import (
+    DOUBLE,
     NUMBERS,
     SQL_TYPES,
     Kind,
@@ -358,7 +359,7 @@ def _aggregate(node: n.Aggregate, value: Value, sql: Any) -> Value:
         statistic = f"stat.{node.name.lower()}"
         return typed(function(sql), value.kind, value, ucd=_with_ucd(value, statistic))
     if node.name == "AVG":
-        mean: Sql = cast(func.avg(sql), Double())
+        mean: Sql = cast(func.avg(sql), DOUBLE)
         return typed(mean, "double", value, ucd=_with_ucd(value, "stat.mean"))
     kind: Kind = value.kind if value.kind in ("float", "double") else "long"
     return typed(cast(func.sum(sql), SQL_TYPES[kind]), kind, value)

@@ -55,12 +55,16 @@ _BY_TYPE: dict[str, dict[str, str]] = {
     "adql-offset": {"OFFSET": "Rows to leave out"},
 }
 
+#: Named by no standard, but what clients look for before they ask for MOCs (PyVO's registry).
+_MOC = "ivo://org.gavo.dc/std/exts#extra-adql-keywords"
+
 FEATURES: tuple[Feature, ...] = (
     *(
         Feature(_BASE + kind, form, description)
         for kind, forms in _BY_TYPE.items()
         for form, description in forms.items()
     ),
+    Feature(_MOC, "MOC", "MOCs as constants and made of geometries, in CONTAINS and INTERSECTS"),
     *(
         Feature(_BASE + "udf", signature, entry.description)
         for entry in USER_FUNCTIONS.values()

@@ -11,11 +11,12 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from sqlalchemy import Double, Integer, Numeric, Text, case, cast, func, literal, null
+from sqlalchemy import Integer, Numeric, Text, case, cast, func, literal, null
 
 from vo_service.adql import geometry, predicates, sphere, units
 from vo_service.adql.calls import Arguments, Function, shape_value
 from vo_service.adql.values import (
+    DOUBLE,
     SQL_TYPES,
     Sql,
     Value,
@@ -71,7 +72,7 @@ def _rounded(name: str) -> Function:
             if places.constant is not None and places.constant != int(places.constant):
                 arguments.fail("expected a whole number of digits")
             digits = cast(places.sql, Integer())
-        result: Sql = cast(rounded(cast(value.sql, Numeric()), digits), Double())
+        result: Sql = cast(rounded(cast(value.sql, Numeric()), digits), DOUBLE)
         return typed(result, "double", value)
 
     return Function(build, 1, 2)
@@ -82,7 +83,7 @@ def _mod(arguments: Arguments) -> Value:
     x, y = arguments.number(0), arguments.number(1)
     whole = {x.kind, y.kind} <= {"short", "int", "long"}
     kind = SQL_TYPES["long"] if whole else Numeric()
-    return typed(cast(func.mod(cast(x.sql, kind), cast(y.sql, kind)), Double()), "double", x)
+    return typed(cast(func.mod(cast(x.sql, kind), cast(y.sql, kind)), DOUBLE), "double", x)
 
 
 def _rand(arguments: Arguments) -> Value:
@@ -117,7 +118,7 @@ def _in_unit(arguments: Arguments) -> Value:
     if unit is None:
         arguments.fail("expected a unit as a string literal")
     factor = units.factor(value.field.unit, unit)
-    result: Sql = cast(value.sql, Double()) * literal(factor, Double())
+    result: Sql = cast(value.sql, DOUBLE) * literal(factor, DOUBLE)
     converted = typed(result, "double", value, unit=unit)
     return dataclasses.replace(converted, ends=value.ends, scale=value.scale * factor)
 
@@ -177,7 +178,7 @@ def _coordinate(axis: int, ucd: str) -> Function:
     def build(arguments: Arguments) -> Value:
         place = arguments.point(0)
         sql = geometry.coordinates(place)[axis]
-        return typed(cast(sql, Double()), "double", unit="deg", ucd=ucd)
+        return typed(cast(sql, DOUBLE), "double", unit="deg", ucd=ucd)
 
     return Function(build, 1, 1)
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
-    Double,
     FromClause,
     Subquery,
     Text,
@@ -28,6 +27,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
 from vo_service.adql import sphere
 from vo_service.adql.values import (
+    DOUBLE,
     SPOINT,
     SPOLY,
     Row,
@@ -62,7 +62,7 @@ _DEGREE = 180.0 / math.pi
 
 
 def _number(value: float) -> Sql:
-    return literal(value, Double())
+    return literal(value, DOUBLE)
 
 
 def _spoint(place: Point) -> Sql:
@@ -97,7 +97,7 @@ def point(lon: Value, lat: Value) -> Shape:
 
 def computed_point(lon: Sql, lat: Sql) -> Shape:
     """A point of two expressions (degrees)."""
-    sql = func.spoint(*(func.radians(cast(angle, Double())) for angle in (lon, lat)))
+    sql = func.spoint(*(func.radians(cast(angle, DOUBLE)) for angle in (lon, lat)))
     return Shape(kind="point", sql=sql, parts=(lon, lat))
 
 
@@ -106,7 +106,7 @@ def circle(centre: Shape, radius: Value) -> Shape:
     if radius.constant is not None:
         sphere.checked_circle(Point(0.0, 0.0), radius.constant)
         return circle_of(centre, float(radius.constant))
-    return circle_of(centre, None, cast(radius.sql, Double()))
+    return circle_of(centre, None, cast(radius.sql, DOUBLE))
 
 
 def circle_of(centre: Shape, radius: float | None, expression: Sql | None = None) -> Shape:
@@ -215,7 +215,7 @@ def box(centre: Shape, width: Value, height: Value) -> Shape:
 
 def _box(centre: Shape, width: Value, height: Value) -> Sql:
     x, y = (
-        func.tan(func.radians(cast(size.sql, Double())) / _number(2.0)) for size in (width, height)
+        func.tan(func.radians(cast(size.sql, DOUBLE)) / _number(2.0)) for size in (width, height)
     )
     given = once(centre=centre.sql, x=x, y=y)
     corners = (
@@ -273,7 +273,7 @@ def _polygon_centroid(polygon_sql: Sql) -> Sql:
     )
     dot = edge.x1 * edge.x2 + edge.y1 * edge.y2 + edge.z1 * edge.z2
     sine = func.sqrt(cross[0] * cross[0] + cross[1] * cross[1] + cross[2] * cross[2])
-    weight = func.atan2(sine, dot) / func.nullif(sine, _number(0.0), type_=Double())
+    weight = func.atan2(sine, dot) / func.nullif(sine, _number(0.0), type_=DOUBLE)
     sums = [func.sum(part * weight).label(axis) for part, axis in zip(cross, "xyz", strict=True)]
     near = select(
         *sums, *(func.sum(edge[f"{axis}1"]).label(f"m{axis}") for axis in "xyz")
@@ -297,7 +297,7 @@ def area(shape: Shape) -> Sql:
     if shape.kind == "moc":
         # The only place where pgSphere tells it, in cells of order 29.
         cells = func.substring(func.smoc_info(shape.sql), r"area: (\d+)", type_=Text())
-        return cast(cells, Double()) * _number(4 * math.pi * _DEGREE**2 / (12 * 4**29))
+        return cast(cells, DOUBLE) * _number(4 * math.pi * _DEGREE**2 / (12 * 4**29))
     return func.area(shape.sql) * _number(_DEGREE**2)
 
 
@@ -310,4 +310,4 @@ def distance(a: Shape, b: Shape) -> Value:
 
 def angle(a: Shape, b: Shape) -> Sql:
     """The distance of two points in radians."""
-    return a.sql.op("<->", return_type=Double())(b.sql)
+    return a.sql.op("<->", return_type=DOUBLE)(b.sql)

@@ -44,14 +44,14 @@ class FromBuilder:
     derived, common
         Make a source of a subquery, and of a name of WITH (None where there is no such name).
     used
-        Collects the published names of the tables that are read, in order.
+        Counts how often each table is read, by published names, in order.
     """
 
     catalog: Catalog
     condition: Callable[[n.Node, Scope], Sql]
     derived: Callable[[n.DerivedTable], Source]
     common: Callable[[n.Name, Label], Source | None]
-    used: MutableMapping[str, None]
+    used: MutableMapping[str, int]
 
     def build(self, nodes: Sequence[n.Node], outer: Scope) -> tuple[list[FromClause], Scope]:
         """The FROM clauses of a query and the scope that they open."""
@@ -89,8 +89,9 @@ class FromBuilder:
             if common is not None:
                 return common
         table = find_table(self.catalog, node.parts)
-        self.used[table.name] = None
-        return table_source(table, node.alias)
+        number = self.used.get(table.name, 0) + 1
+        self.used[table.name] = number
+        return table_source(table, node.alias, number)
 
     def _join(self, node: n.Join, outer: Scope) -> Part:
         left, right = self._part(node.left, outer), self._part(node.right, outer)

@@ -17,10 +17,10 @@ from typing import TypeVar
 import healpy
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnClause, Double, Integer, case, cast, func, literal, select
+from sqlalchemy import ColumnClause, Integer, case, cast, func, literal, select
 
 from vo_service.adql.geometry import once
-from vo_service.adql.values import SMOC, Shape, Sql
+from vo_service.adql.values import DOUBLE, SMOC, Shape, Sql
 from vo_service.model.region import Circle, Window, ra_windows
 
 __all__ = ["MAX_COVERAGE_ORDER", "Moc", "cell", "constant", "coverage", "read"]
@@ -40,7 +40,7 @@ _WINDOW_CELLS, _CIRCLES = 2000, 32
 #: Gaps in RA that are not worth a window of their own, in degrees.
 _GAP = 2.0
 
-_QUARTER: Sql = literal(math.pi / 2, Double())
+_QUARTER: Sql = literal(math.pi / 2, DOUBLE)
 
 #: Radians below which pgSphere 1.1 takes a longitude for 0.
 _NEAR = 1.1e-9
@@ -165,12 +165,12 @@ def _inside(place: Sql) -> Sql:
     given = place if isinstance(place, ColumnClause) else once(place=place).c.place
     lon = func.long(given)
     from_edge = func.abs(lon - _QUARTER * func.round(lon / _QUARTER))
-    near: Sql = literal(_NEAR, Double())
+    near: Sql = literal(_NEAR, DOUBLE)
     lat = func.lat(given)
     moved = func.spoint(lon + 2 * near, lat)
     # At a pole every longitude is right, and half a radian is far from all edges.
-    beside = func.spoint(literal(0.5, Double()), lat - func.sign(lat) * 2 * near)
-    at_pole = func.abs(lat) > literal(math.pi / 2, Double()) - near
+    beside = func.spoint(literal(0.5, DOUBLE), lat - func.sign(lat) * 2 * near)
+    at_pole = func.abs(lat) > literal(math.pi / 2, DOUBLE) - near
     sql = case((at_pole, beside), (from_edge < near, moved), else_=given)
     return sql if given is place else select(sql).scalar_subquery()
 

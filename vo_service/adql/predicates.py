@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
-    Double,
     Integer,
     and_,
     case,
@@ -33,7 +32,7 @@ from sqlalchemy import (
 from vo_service.adql import moc
 from vo_service.adql.geometry import angle, centroid, circle_of, computed_point, constant, opposite
 from vo_service.adql.moc import MAX_COVERAGE_ORDER, Moc
-from vo_service.adql.values import Shape, Sql, Test, Value, typed
+from vo_service.adql.values import DOUBLE, Shape, Sql, Test, Value, typed
 from vo_service.adql.windows import apart, row_windows
 from vo_service.model.region import Point
 
@@ -53,7 +52,7 @@ _INDEXED_AREA = 4000.0
 
 
 def _number(value: float) -> Sql:
-    return literal(value, Double())
+    return literal(value, DOUBLE)
 
 
 def _test(holds: Sql, *bounds: Sql) -> Test:
@@ -87,7 +86,7 @@ def distance(apart: Value, sign: str, radius: Value) -> Test | None:
     if known is not None:
         return _closer(a, b, known, sign) if 0.0 <= known <= 90.0 else None
     a, b = _yielding(a, b), _yielding(b, a)
-    size: Sql = cast(radius.sql, Double())
+    size: Sql = cast(radius.sql, DOUBLE)
     if scale != 1.0:
         size = size / _number(scale)
     holds = _COMPARE[sign](func.degrees(angle(a, b)), size)

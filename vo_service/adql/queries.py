@@ -60,7 +60,7 @@ class Queries:
     """One translation: the catalog, the tables read, and the names of WITH."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self.tables: dict[str, None] = {}
+        self.tables: dict[str, int] = {}
         self._common: list[tuple[Label, Relation, CTE]] = []
         self._expressions = Expressions(self._bare)
         self._from = FromBuilder(

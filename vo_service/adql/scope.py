@@ -12,6 +12,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -202,6 +203,7 @@ def _written(parts: Sequence[Name]) -> str:
     return ".".join(str(Label(part.text, part.quoted)) for part in parts)
 
 
+@lru_cache(4096)
 def split_name(name: str) -> tuple[Label, ...]:
     """A published name (``tap_schema.columns``, ``"size"``) in its parts."""
     return tuple(
@@ -233,20 +235,34 @@ def find_table(catalog: Catalog, parts: Sequence[Name]) -> Table:
     raise QueryError(f"no table {_written(parts)}{hint}", at.line, at.column)
 
 
-def table_source(table: Table, alias: Name | None) -> Source:
-    """A reference to a published table in a FROM clause."""
+def table_source(table: Table, alias: Name | None, number: int) -> Source:
+    """A reference to a published table in a FROM clause, the *number*-th to it of the query."""
+    name = (Label(alias.text, alias.quoted),) if alias else split_name(table.name)
+    clause, columns = _reference(table, number)
+    return Source(name=name, clause=clause, columns=columns)
+
+
+@lru_cache(256)
+def _reference(table: Table, number: int) -> tuple[FromClause, tuple[Named, ...]]:
+    """What *number* tells apart: the same table twice in a query is two things in SQL."""
     *schema, relation = table.relation.split(".")
     hidden = {column.geometry for column in table.columns if column.geometry}
     if table.position:
         hidden.add(table.position.point)
     physical = {split_name(column.name)[0].text for column in table.columns} | hidden
-    clause = sqlalchemy.table(
+    clause: FromClause = sqlalchemy.table(
         relation, *map(sqlalchemy.column, sorted(physical)), schema=".".join(schema) or None
     ).alias()
-    name = (Label(alias.text, alias.quoted),) if alias else split_name(table.name)
+    if table.position and table.without:
+        clause = _without(clause, clause.c[split_name(table.position.ra)[0].text], table.without)
     row = _row(table, clause)
-    columns = tuple(_named(table, column, clause, row) for column in table.columns)
-    return Source(name=name, clause=clause, columns=columns)
+    return clause, tuple(_named(table, column, clause, row) for column in table.columns)
+
+
+def _without(clause: FromClause, ra: Sql, ranges: Sequence[tuple[float, float]]) -> FromClause:
+    """Rows outside of ranges of RA, in words that let PostgreSQL skip their partitions."""
+    kept = (sqlalchemy.or_(ra < low, ra >= high, ra.is_(None)) for low, high in ranges)
+    return sqlalchemy.select(clause).where(*kept).subquery()
 
 
 def _row(table: Table, clause: FromClause) -> Row | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Double, ScalarSelect, Text, case, cast, func, literal, select
+from sqlalchemy import ScalarSelect, Text, case, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from vo_service.adql.geometry import once
-from vo_service.adql.values import Sql
+from vo_service.adql.values import DOUBLE, Sql
 
 __all__ = ["to_degrees"]
 
@@ -38,10 +38,10 @@ def to_degrees(text: Sql, hours: bool) -> ScalarSelect[float]:
         for pattern in (_HOURS if hours else _DEGREES)
     )
     parts: Sql = once(found=func.coalesce(*forms, type_=ARRAY(Text()))).c.found
-    size: Sql = cast(parts[2], Double())
-    size += cast(parts[3], Double()) / literal(60.0, Double())
-    size += cast(parts[4], Double()) / literal(3600.0, Double())
+    size: Sql = cast(parts[2], DOUBLE)
+    size += cast(parts[3], DOUBLE) / literal(60.0, DOUBLE)
+    size += cast(parts[4], DOUBLE) / literal(3600.0, DOUBLE)
     # Of -00:15:00 the sign stands on a zero, so it is read as text.
-    sign = case((parts[1] == "-", literal(-1.0, Double())), else_=literal(1.0, Double()))
-    scale: Sql = literal(15.0 if hours else 1.0, Double())
+    sign = case((parts[1] == "-", literal(-1.0, DOUBLE)), else_=literal(1.0, DOUBLE))
+    scale: Sql = literal(15.0 if hours else 1.0, DOUBLE)
     return select(sign * scale * size).scalar_subquery()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    Double,
     Integer,
     Text,
     and_,
@@ -30,7 +29,7 @@ from vo_service.adql import nodes as n
 from vo_service.adql.calls import Arguments, Function, shape_value
 from vo_service.adql.predicates import as_number
 from vo_service.adql.sexagesimal import to_degrees
-from vo_service.adql.values import SQL_TYPES, Shape, Sql, Test, Value, typed
+from vo_service.adql.values import DOUBLE, SQL_TYPES, Shape, Sql, Test, Value, typed
 
 __all__ = ["USER_FUNCTIONS", "UserFunction", "is_aggregate"]
 
@@ -70,7 +69,7 @@ def is_aggregate(node: n.Node) -> bool:
 
 
 def _number(value: float) -> Sql:
-    return literal(value, Double())
+    return literal(value, DOUBLE)
 
 
 def _healpix_index(arguments: Arguments) -> Value:
@@ -97,7 +96,7 @@ def _days(zero: float) -> Function:
         if value.kind not in ("timestamp", "char", "null"):
             arguments.fail("expected a timestamp")
         seconds = func.extract("epoch", cast(value.sql, SQL_TYPES["timestamp"]))
-        days: Sql = cast(seconds, Double()) / _number(86400.0) + _number(zero)
+        days: Sql = cast(seconds, DOUBLE) / _number(86400.0) + _number(zero)
         return typed(days, "double", unit="d", ucd="time.epoch")
 
     return Function(build, 1, 1)
@@ -132,7 +131,9 @@ def _epoch_prop_pos(arguments: Arguments) -> Value:
 
 def _string_agg(arguments: Arguments) -> Value:
     value, delimiter = arguments.text(0), arguments.text(1)
-    return typed(func.string_agg(value.sql, delimiter.sql, type_=Text()), "char", value)
+    joined = func.string_agg(value.sql, delimiter.sql, type_=Text())
+    # RegTAP 1.2, "User Defined Functions required for RegTAP": empty, not NULL.
+    return typed(func.coalesce(joined, literal("", Text())), "char", value)
 
 
 def _nocasematch(arguments: Arguments) -> Value:
@@ -356,7 +357,8 @@ USER_FUNCTIONS: dict[str, UserFunction] = dict(
             """
             ivo_string_agg(expression VARCHAR, delimiter VARCHAR) -> VARCHAR
             """,
-            "Aggregate: all strings that are not NULL, with the delimiter between them",
+            "Aggregate: all strings that are not NULL, with the delimiter between them; empty if "
+            "there are none",
             _string_agg,
             aggregate=True,
         ),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vo_service.adql.moc import Moc
 
 __all__ = [
+    "DOUBLE",
     "NUMBERS",
     "SMOC",
     "SPOINT",
@@ -73,13 +74,16 @@ Kind: TypeAlias = Literal[
 
 NUMBERS: tuple[Kind, ...] = ("short", "int", "long", "float", "double")
 
+#: One for all: SQLAlchemy works out anew for each object what a type means in PostgreSQL.
+DOUBLE: Double[float] = Double()
+
 #: The PostgreSQL type that COPY must show for a datatype.
 SQL_TYPES: dict[Kind, TypeEngine[Any]] = {
     "short": SmallInteger(),
     "int": Integer(),
     "long": BigInteger(),
     "float": REAL(),
-    "double": Double(),
+    "double": DOUBLE,
     "char": Text(),
     "boolean": Boolean(),
     "timestamp": TIMESTAMP(),
@@ -321,7 +325,7 @@ def _dali(shape: Shape) -> Sql:
 
     A MOC leaves in its ASCII form (DALI 1.2, "MOC").
     """
-    numbers: ARRAY[float] = ARRAY(Double())
+    numbers: ARRAY[float] = ARRAY(DOUBLE)
     if shape.parts is not None:
         parts = shape.parts
     elif shape.kind == "point":
@@ -342,13 +346,13 @@ def _dali(shape: Shape) -> Sql:
 def polygon_numbers(polygon: Sql) -> Sql:
     """Vertices of an spoly as an array of radians; pgSphere 1.1 shows them only as text."""
     inside = func.translate(cast(polygon, Text()), "{}() ", "")
-    return cast(func.string_to_array(inside, ","), ARRAY(Double()))
+    return cast(func.string_to_array(inside, ","), ARRAY(DOUBLE))
 
 
 def _polygon_degrees(polygon: Sql) -> Sql:
     numbers = (
         func.unnest(polygon_numbers(polygon))
-        .table_valued(column("angle", Double()), with_ordinality="place")
+        .table_valued(column("angle", DOUBLE), with_ordinality="place")
         .render_derived()
     )
     ordered = aggregate_order_by(func.degrees(numbers.c.angle), numbers.c.place)

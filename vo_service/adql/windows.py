@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 
-from sqlalchemy import Double, and_, case, func, literal, or_
+from sqlalchemy import and_, case, func, literal, or_
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import ColumnClause, FromClause
 
 from vo_service.adql.moc import Moc
-from vo_service.adql.values import Row, Shape, Sql
+from vo_service.adql.values import DOUBLE, Row, Shape, Sql
 from vo_service.model.region import ra_windows
 
 __all__ = ["EPSILON", "apart", "row_windows"]
@@ -27,7 +27,7 @@ _SLACK = 1e-8
 
 
 def _number(value: float) -> Sql:
-    return literal(value, Double())
+    return literal(value, DOUBLE)
 
 
 def apart(rows: Sql, *others: Sql) -> bool:

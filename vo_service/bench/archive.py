@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from vo_service.bench.synthetic import (
     HALF_DIAGONAL,
     OBSERVATION_COLUMNS,
     PRODUCT_COLUMNS,
+    RELEASE,
     Synthetic,
 )
 from vo_service.db.bulk import build_indexes, copy_csv, drop_indexes
@@ -38,6 +40,8 @@ from vo_service.settings import Settings
 __all__ = ["Loaded", "drop_database", "fill", "settings_for"]
 
 _PREFIX = "vo_bench_"
+_MADE = "Made by vo-service bench"
+_COST = re.compile(rf"{_MADE}: copied in ([0-9.]+) s, indexed in ([0-9.]+) s")
 _CSV = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="needed")
 
 
@@ -98,7 +102,8 @@ def fill(
     Returns
     -------
     Loaded or None
-        None if exactly these rows are there already.
+        What the load cost, also where exactly these rows were loaded before; None where that is
+        not known any more.
 
     Raises
     ------
@@ -110,14 +115,14 @@ def fill(
     with psycopg.connect(owner) as connection:
         title = f"Synthetic: {archive.rows} rows of seed {archive.seed}"
         if kept := _kept(connection):
-            if kept == title:
-                return None
-            raise ConfigError(f"the database holds another archive: {kept}")
+            if kept[0] == title:
+                cost = _COST.fullmatch(kept[1])
+                return Loaded(archive.rows, float(cost[1]), float(cost[2])) if cost else None
+            raise ConfigError(f"the database holds another archive: {kept[0]}")
         like = find_collection(settings, "tomoe")
-        collection = like.model_copy(update={"name": COLLECTION, "title": title})
-        FrameStore(connection).register(
-            COLLECTION, title, "Made by vo-service bench", collection.model_dump_json()
-        )
+        ours = {"name": COLLECTION, "title": title, "release": RELEASE}
+        collection = like.model_copy(update=ours)
+        FrameStore(connection).register(COLLECTION, title, _MADE, collection.model_dump_json())
         for relation in ("archive.observation", "archive.product"):
             drop_indexes(connection, relation)
     copy_s = _copy(owner, archive, progress)
@@ -132,24 +137,30 @@ def fill(
         connection.execute("ANALYZE archive.product")
     with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
         connection.execute("VACUUM archive.observation")  # index-only scans, as after a while
-    return Loaded(archive.rows, copy_s, time.perf_counter() - started)
+    loaded = Loaded(archive.rows, copy_s, time.perf_counter() - started)
+    with psycopg.connect(owner) as connection:
+        said = f"{_MADE}: copied in {copy_s:.1f} s, indexed in {loaded.index_s:.1f} s"
+        connection.execute(
+            "UPDATE archive.collection SET description = %s WHERE name = %s", [said, COLLECTION]
+        )
+    return loaded
 
 
-def _kept(connection: psycopg.Connection) -> str | None:
-    """The title of the synthetic archive that is there whole.
+def _kept(connection: psycopg.Connection) -> tuple[str, str] | None:
+    """Title and description of the synthetic archive that is there whole.
 
     Raises
     ------
     ConfigError
         If the collections are not ours, or a load was broken off.
     """
-    rows = connection.execute("SELECT name, title FROM archive.collection").fetchall()
-    title = next((title for name, title in rows if name == COLLECTION), None)
-    if rows and title is None:
+    rows = connection.execute("SELECT name, title, description FROM archive.collection").fetchall()
+    found = next(((title, said) for name, title, said in rows if name == COLLECTION), None)
+    if rows and found is None:
         raise ConfigError("the database holds collections: bench works in an empty one only")
     if connection.execute("SELECT 1 FROM archive.dropped_index").fetchone():
         raise ConfigError("the database holds a load that was broken off: give an empty one")
-    return title
+    return found
 
 
 def _copy(owner: str, archive: Synthetic, progress: Callable[[str, int, int], None]) -> float:

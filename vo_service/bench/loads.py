@@ -46,14 +46,15 @@ def bulk(loaded: Loaded) -> Iterator[Figure]:
 
 
 def uploads(place: Place) -> Iterator[Figure]:
-    """All frames within 5" of each of many uploaded positions, counted."""
+    """All frames within 5" of each of many uploaded positions, counted; the better of two."""
     for count, bound in _UPLOADS.items():
         if count > place.settings.upload_rows_limit:
             continue
         body, content_type = _form(_COUNT, _positions(place, count))
-        answer = place.server.fetch("/tap/sync", body, content_type)
+        answers = [place.server.fetch("/tap/sync", body, content_type) for _ in range(2)]
+        best = min(answer.whole_s for answer in answers)
         yield Figure(
-            "upload", f"join of {count} positions at 5\"", answer.whole_s, "s", None,
+            "upload", f"join of {count} positions at 5\"", best, "s", None,
             Target("value", bound) if bound else None, f"{len(body) / 1e6:.1f} MB sent",
         )  # fmt: skip
 
@@ -111,7 +112,9 @@ def files(place: Place) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="vo-bench-") as directory:
         top = Path(directory)
         _write_files(top, place)
-        collection = find_collection(place.settings, "tomoe")
+        # A name of its own, for a kept database may know the files of another run.
+        name = f"files_{uuid4().hex[:8]}"
+        collection = find_collection(place.settings, "tomoe").model_copy(update={"name": name})
         started = time.perf_counter()
         counts = ingest(place.settings, IngestRequest(collection=collection, paths=[top]))
         took = time.perf_counter() - started

@@ -16,10 +16,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vo_service.demo.tomoe import CHIP_SIZE, CHIPS, chip_offset
+from vo_service.model.release import Release
 
-__all__ = ["COLLECTION", "HALF_DIAGONAL", "OBSERVATION_COLUMNS", "PRODUCT_COLUMNS", "Synthetic"]
+__all__ = [
+    "COLLECTION",
+    "HALF_DIAGONAL",
+    "OBSERVATION_COLUMNS",
+    "PRODUCT_COLUMNS",
+    "RELEASE",
+    "Synthetic",
+]
 
 COLLECTION = "synthetic"
+
+#: Of what everything is: public at once, so that a worker finds nothing to do.
+RELEASE = Release(days=0)
 
 Vectors = NDArray[np.float64]
 
@@ -36,7 +47,7 @@ HALF_DIAGONAL = float(np.hypot(*CHIP_SIZE)) / 2
 
 PRODUCT_COLUMNS = (
     *("product_id", "collection", "path", "did", "source", "size", "modified", "media_type"),
-    *("state", "night", "release_date", "proposal_id", "headers"),
+    *("state", "night", "release_date", "release_rule", "proposal_id", "headers"),
 )
 OBSERVATION_COLUMNS = (
     *("product_id", "dataproduct_type", "calib_level", "obs_collection", "obs_id"),
@@ -114,6 +125,7 @@ def _frames(
         "state": _same("public", count),
         "night": days,
         "release_date": days,
+        "release_rule": _same(str(RELEASE), count),
         "proposal_id": _join(
             "TMP", _text(field % 50).take(np.repeat(np.arange(len(field)), chips))
         ),

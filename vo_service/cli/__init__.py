@@ -6,6 +6,7 @@ is answered with how to call, and exit status 2.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import psycopg
@@ -18,6 +19,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
+    # Arrow's own pools keep most of what a large answer once took; malloc gives it back. Read
+    # when pyarrow is imported.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # Here, not above: `vo_service.cli` is imported by tests of its parts.
     from vo_service.cli.commands import app  # noqa: PLC0415 - see above
 

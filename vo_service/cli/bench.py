@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +24,7 @@ from vo_service.settings import Settings
 __all__ = ["bench_command"]
 
 _out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
 if not _out.is_terminal:
     _out.width = 140  # a file has no width of its own, and the table's lines should not break
 
@@ -31,6 +33,7 @@ if not _out.is_terminal:
 _MEASURES: dict[str, Callable[[Place], Iterator[Figure]]] = {
     "memory": dumps.memory,
     "cones": searches.cones,
+    "images": searches.images,
     "shapes": searches.shapes,
     "aggregates": searches.aggregates,
     "crowd": searches.crowd,
@@ -70,20 +73,48 @@ def bench_command(
     """
     names = _chosen(only)
     settings = settings_of(context)
+    found = _Found(json, plot)
     with database(settings):
         here = settings_for(settings, database_url)
+        if keep:
+            _out.print(f"kept: --database '{here.database_url}'", soft_wrap=True, markup=False)
         try:
-            figures, setting = _measure(here, Synthetic(rows, seed), names)
+            _measure(here, Synthetic(rows, seed), names, found)
         finally:
             if database_url is None and not keep:
                 drop_database(here)
-    _out.print(as_table(figures))
-    if json:
-        write_json(json, setting, figures)
-    if plot:
-        write_plot(plot, figures)
-    if keep:
-        _out.print(f"kept: --database '{here.database_url}'", soft_wrap=True, markup=False)
+            found.show()
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@dataclass
+class _Found:
+    """The figures so far, each written down as it comes, so that none of them is lost."""
+
+    json: Path | None
+    plot: Path | None
+    figures: list[Figure] = field(default_factory=list)
+    setting: dict[str, Any] = field(default_factory=dict)
+    failed: bool = False
+
+    def take(self, measured: Iterable[Figure], what: str) -> None:
+        """Add the figures of a measure; one that fails is told of and costs no other."""
+        try:
+            for figure in measured:
+                self.figures.append(figure)
+                if self.json:
+                    write_json(self.json, self.setting, self.figures)
+        except Exception as error:  # whatever it is, what was measured before counts
+            self.failed = True
+            _err.print(f"{what}: not measured: {error}", style="red", markup=False)
+
+    def show(self) -> None:
+        """The table, and the plot."""
+        if self.figures:
+            _out.print(as_table(self.figures))
+        if self.plot:
+            write_plot(self.plot, self.figures)
 
 
 def _chosen(only: str | None) -> list[str]:
@@ -95,18 +126,17 @@ def _chosen(only: str | None) -> list[str]:
     return names
 
 
-def _measure(
-    settings: Settings, archive: Synthetic, names: list[str]
-) -> tuple[list[Figure], dict[str, object]]:
-    figures: list[Figure] = []
+def _measure(settings: Settings, archive: Synthetic, names: list[str], found: _Found) -> None:
     loaded = _fill(settings, archive)
     if loaded:
-        figures += loads.bulk(loaded)
-    with served(settings, archive) as place:
-        for name in names:
-            with _out.status(f"measuring {name} ..."):
-                figures += _MEASURES[name](place)
-        return figures, conditions(place)
+        found.take(loads.bulk(loaded), "load")
+    for jobs in (False, True):
+        if chosen := [name for name in names if (name == "jobs") is jobs]:
+            with served(settings, archive, jobs=jobs) as place:
+                found.setting = conditions(place)
+                for name in chosen:
+                    with _out.status(f"measuring {name} ..."):
+                        found.take(_MEASURES[name](place), name)
 
 
 def _fill(settings: Settings, archive: Synthetic) -> Loaded | None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from vo_service.db.connect import private_cluster
-from vo_service.db.schema import upgrade
+from vo_service.db.schema import require_newest, upgrade
 from vo_service.errors import ConfigError, VOError
 from vo_service.services.publication import recover
 from vo_service.settings import SETTINGS_FILE, Settings, load_settings
@@ -40,16 +40,22 @@ def settings_of(context: typer.Context, **overrides: object) -> Settings:
 
 
 @contextlib.contextmanager
-def database(settings: Settings, *, stop: bool | None = None) -> Iterator[None]:
+def database(
+    settings: Settings, *, stop: bool | None = None, upgrading: bool | None = None
+) -> Iterator[None]:
     """Hold the database up while a command works, at the newest schema, nothing half-done in it.
 
     A private cluster that did not run is started and stopped again at the end; one that ran
-    is left running, unless *stop* says otherwise.
+    is left running, unless *stop* says otherwise. The schema is upgraded, or only looked at,
+    as *upgrading* says, or else the setting `upgrade_at_start`.
     """
     cluster = private_cluster(settings)
     started = cluster.start() if cluster else False
     try:
-        upgrade(settings)
+        if settings.upgrade_at_start if upgrading is None else upgrading:
+            upgrade(settings)
+        else:
+            require_newest(settings)
         finish_what_died(settings)
         yield
     finally:

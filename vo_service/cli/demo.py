@@ -1,20 +1,24 @@
-"""The demonstration: everything from nothing to a served archive, in one command."""
+"""``vo-service demo``: everything from nothing to a served archive, in one command."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from vo_service.cli.context import database, stopping_on_sigterm
 from vo_service.cli.ingest import run_ingest
 from vo_service.cli.progress import amount, progress_bar
-from vo_service.cli.server import listen, on_port, serve
+from vo_service.cli.server import serve
+from vo_service.cli.sockets import listen, on_port
 from vo_service.demo import make_demo
 from vo_service.services.setup import initialise
 from vo_service.settings import Settings, default_home, load_settings
 
-__all__ = ["run_demo"]
+__all__ = ["demo_command"]
 
 _out = Console(highlight=False, soft_wrap=True)
 
@@ -41,7 +45,21 @@ Three things to try:
 """
 
 
-def run_demo(home: Path | None, port: int | None, *, make_only: bool, small: bool) -> None:
+def demo_command(
+    context: typer.Context,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (VO_PORT; 8080).")] = None,
+    make_only: Annotated[
+        bool, typer.Option("--make-only", help="Make and ingest the archive, then stop.")
+    ] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="The same frames without noise: 10 MB, in seconds.")
+    ] = False,
+) -> None:
+    """Make a demonstration archive, ingest and serve it until Ctrl-C."""
+    _run_demo(context.obj, port, make_only=make_only, small=small)
+
+
+def _run_demo(home: Path | None, port: int | None, *, make_only: bool, small: bool) -> None:
     """Make what is missing, then serve; the second time nothing is missing."""
     place = (home or default_home()).absolute()
     initialise(place, publisher="Demonstration archive of vo-service")
@@ -51,10 +69,10 @@ def run_demo(home: Path | None, port: int | None, *, make_only: bool, small: boo
             with database(settings, stop=True):
                 _fill(settings, small)
             return
-        with listen(settings) as sock, database(settings, stop=True):
+        with closing(listen(settings)) as listening, database(settings, stop=True):
             _fill(settings, small)
-            here = on_port(settings, sock)
-            serve(here, sock, lambda: _say_ready(here))
+            here = on_port(settings, listening)
+            serve(here, listening, lambda: _say_ready(here))
 
 
 def _fill(settings: Settings, small: bool) -> None:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from vo_service.cli.context import database, settings_of
-from vo_service.cli.progress import progress_bar
+from vo_service.cli.progress import index_progress, progress_bar
 from vo_service.db.frames import Counts
 from vo_service.model.observation import Refusal
 from vo_service.services.checks import compute_md5
@@ -51,6 +51,13 @@ def ingest_command(
     origin: Annotated[
         str | None, typer.Option(help="Where the files come from (this host and the directory).")
     ] = None,
+    bulk: Annotated[
+        bool,
+        typer.Option(
+            "--bulk",
+            help="A first load of many files: indexes are built after it, which is much quicker.",
+        ),
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write refused files and reasons to this CSV file.")
     ] = None,
@@ -64,7 +71,7 @@ def ingest_command(
     with database(settings):
         counts = run_ingest(
             settings, collection, paths,
-            processes=processes, headers_only=headers, origin=origin, report=report,
+            processes=processes, headers_only=headers, origin=origin, bulk=bulk, report=report,
         )  # fmt: skip
         if md5:
             _out.print(f"{compute_md5(settings, _err.print)} checksums computed.")
@@ -80,6 +87,7 @@ def run_ingest(
     processes: int = 2,
     headers_only: bool = False,
     origin: str | None = None,
+    bulk: bool = False,
     report: Path | None = None,
 ) -> Counts:
     """Ingest and release, and tell about it."""
@@ -90,6 +98,7 @@ def run_ingest(
         origin=origin,
         processes=processes,
         headers_only=headers_only,
+        bulk=bulk,
     )
     name = request.collection.name
     shown = 0
@@ -118,6 +127,7 @@ def run_ingest(
             found=lambda total: progress.update(task, total=total),
             done=lambda so_far: progress.update(task, completed=_seen(so_far)),
             refused=refused,
+            built=index_progress(progress),
         )
     if shown > _SHOWN:
         _err.print(f"... and {shown - _SHOWN} more; all are in the table archive.refusal.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -9,12 +11,15 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-__all__ = ["amount", "progress_bar"]
+from vo_service.formats.amounts import amount
+
+__all__ = ["amount", "index_progress", "progress_bar"]
 
 
 class _Rate(ProgressColumn):
@@ -39,10 +44,13 @@ def progress_bar() -> Progress:
     )
 
 
-def amount(size: float) -> str:
-    """Bytes with a unit: ``1.2 GB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} PB"
+def index_progress(progress: Progress) -> Callable[[int, int], None]:
+    """What to call while indexes are built, with those built and all; a line once there are any."""
+    tasks: list[TaskID] = []
+
+    def built(done: int, total: int) -> None:
+        if not tasks:
+            tasks.append(progress.add_task("indexes", total=total))
+        progress.update(tasks[0], completed=done)
+
+    return built

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vo_service.cli.context import database, settings_of
+from vo_service.cli.harvest import harvest_command
 from vo_service.services.registry import list_records, publish_records, show_record
 from vo_service.services.registry_setup import Answers, checked_answers, read_answers
 from vo_service.settings import SETTINGS_FILE
@@ -19,8 +20,9 @@ __all__ = ["answers_for", "registry"]
 
 registry = typer.Typer(
     no_args_is_help=True,
-    help="The publishing registry: records of this archive for other sites (docs/registry.md).",
+    help="Records of this archive for other sites, and of others for here (docs/registry.md).",
 )
+registry.command("harvest")(harvest_command)
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -2,69 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import signal
-import socket
-from collections.abc import Callable, Iterator
+import resource
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import StrEnum
 
-import uvicorn
 from starlette.applications import Starlette
 
-from vo_service import __version__
-from vo_service.cli.context import database
+from vo_service.cli.keeper import database_kept_up
 from vo_service.errors import ConfigError
+from vo_service.services.drain import Drain
 from vo_service.settings import Settings
+from vo_service.telemetry.logs import set_up_logs
+from vo_service.telemetry.tracing import start_tracing
 from vo_service.web.app import create_app
 from vo_service.web.dataserver import create_data_app
+from vo_service.web.serving import Listening, Server
 from vo_service.worker import work
 
-__all__ = ["ServedRole", "database_for", "listen", "on_port", "serve"]
+__all__ = ["ServedRole", "database_for", "serve"]
 
 _log = logging.getLogger(__name__)
 
-#: Seconds for answers under way, and until everything must have ended.
-_GRACE_S = 10
-_STOP_LIMIT_S = 15
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which also says when it is ready."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take Ctrl-C and SIGTERM as the wish to stop, and nothing more."""
-        before = {
-            number: signal.signal(number, self.handle_exit)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            async with asyncio.timeout(_STOP_LIMIT_S):
-                await super().shutdown(sockets)
-                if self.force_exit:  # a second Ctrl-C: uvicorn would leave the application open
-                    await self.lifespan.shutdown()
-        except TimeoutError:
-            # What still waits is cancelled when the loop is closed.
-            _log.error("not everything ended within %s s; it is given up", _STOP_LIMIT_S)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if not self.should_exit:
-            self._ready()
+#: Files that a process may have open, if the system lets it: connections, and files on their way.
+_FILES = 65_536
 
 
 class ServedRole(StrEnum):
@@ -85,53 +48,43 @@ def database_for(settings: Settings) -> AbstractContextManager[None]:
     """
     if settings.role == "api" and not settings.data_url:
         raise ConfigError("data_url: role api needs the address of the server that delivers files")
-    return contextlib.nullcontext() if settings.role == "data" else database(settings)
+    return contextlib.nullcontext() if settings.role == "data" else database_kept_up(settings)
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The socket to serve on, bound first so that a taken port is found before any work.
+def serve(
+    settings: Settings,
+    listening: Listening,
+    ready: Callable[[], None],
+    *,
+    parent: int | None = None,
+) -> None:
+    """Serve on *listening* and call *ready* when requests are answered; returns when told to stop.
 
-    Raises
-    ------
-    ConfigError
-        If the port is taken or the address is not this machine's.
+    *parent* is the process without which this one ends.
     """
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        # The protocol is named: asyncio turns Nagle's algorithm off only for sockets that say TCP.
-        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((settings.host, settings.port))
-        return sock
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}; "
-            "choose another port with --port or VO_PORT"
-        ) from error
+    set_up_logs(settings)
+    start_tracing(settings)
+    _allow_many_files()
+    if settings.trusted_proxies and not settings.base_url:
+        _log.warning(
+            "base_url is not set: answers begin with the address that the proxy tells, but results "
+            "of jobs and records of the registry with %s",
+            settings.root_url,
+        )
+    drain = Drain()
+    app = _application(settings, drain)
+    Server(settings, app, drain, ready, parent).serve_on(listening)
 
 
-def on_port(settings: Settings, sock: socket.socket) -> Settings:
-    """The settings with the port that *sock* really has (0 asks for any that is free)."""
-    return settings.model_copy(update={"port": sock.getsockname()[1]})
-
-
-def serve(settings: Settings, sock: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve on *sock* and call *ready* when requests are answered; returns when told to stop."""
-    config = uvicorn.Config(
-        _application(settings),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=_GRACE_S,
-        server_header=False,
-        headers=[("Server", f"vo-service/{__version__}")],
-    )
-    _Server(config, ready).run(sockets=[sock])
-
-
-def _application(settings: Settings) -> Starlette:
+def _application(settings: Settings, drain: Drain) -> Starlette:
     if settings.role == "data":
-        # Its log of downloads is lines on standard error where it has no database.
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        logging.getLogger("vo_service").setLevel(logging.INFO)
         return create_data_app(settings)
-    return create_app(settings, [lambda: work(settings)] if settings.worker_in_serve else [])
+    beside = [lambda: work(settings)] if settings.worker_in_serve else []
+    return create_app(settings, beside, drain)
+
+
+def _allow_many_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

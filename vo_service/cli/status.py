@@ -16,6 +16,7 @@ from rich.table import Table
 from vo_service.cli.context import database, settings_of
 from vo_service.cli.downloads import show_downloads
 from vo_service.cli.progress import amount
+from vo_service.cli.slow import show_slow
 from vo_service.db.outlook import Transfer
 from vo_service.services.outlook import Outlook, look_out, transfers
 
@@ -32,9 +33,21 @@ def status_command(
     downloads: Annotated[
         bool, typer.Option("--downloads", help="Show downloads by month and collection instead.")
     ] = False,
+    slow: Annotated[
+        bool, typer.Option("--slow", help="Show the slowest queries instead (slow_query_s).")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="With --slow: at most so many.")] = 20,
+    plan: Annotated[
+        int | None,
+        typer.Option(help="Show one slow query whole, and PostgreSQL's plan for it now."),
+    ] = None,
 ) -> None:
     """Show what the archive holds, the latest nights, and what is to be released when."""
     settings = settings_of(context)
+    if slow or plan is not None:
+        with database(settings):
+            show_slow(settings, limit=limit, plan=plan, as_json=as_json)
+        return
     if downloads:
         show_downloads(settings, as_json=as_json)
         return

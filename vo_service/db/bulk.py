@@ -8,6 +8,7 @@ Run as the owner of the tables.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 from psycopg import sql
 
-__all__ = ["build_indexes", "copy_csv", "drop_indexes"]
+from vo_service.errors import TransientError
+
+__all__ = [
+    "build_indexes",
+    "copy_csv",
+    "count_missing",
+    "count_products",
+    "count_rows",
+    "drop_indexes",
+    "only_load",
+    "renew_statistics",
+]
 
 #: Indexes that a load needs itself: what rows refer to, and what must be unique.
 _PLAIN = re.compile(r"CREATE INDEX (\S+) ON (?:ONLY )?(\S+) (USING .+)", re.DOTALL)
@@ -25,7 +37,16 @@ def drop_indexes(connection: psycopg.Connection, relation: str) -> list[str]:
     """Take the indexes of a table away, but for unique ones; their names.
 
     *relation* is written ``schema.table``; the caller owns the transaction.
+
+    Raises
+    ------
+    TransientError
+        If searches keep the table for longer than ``lock_timeout``.
     """
+    try:
+        connection.execute(sql.SQL("LOCK TABLE {}").format(sql.Identifier(*relation.split("."))))
+    except psycopg.errors.LockNotAvailable as error:
+        raise TransientError(f"{relation} is in use by long queries; try again later") from error
     names = []
     for (definition,) in connection.execute(
         "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s::regclass "
@@ -80,6 +101,51 @@ def build_indexes(
     return len(parts)
 
 
+@contextlib.contextmanager
+def only_load(connection: psycopg.Connection) -> Iterator[None]:
+    """Keep other bulk loads out for the block.
+
+    Raises
+    ------
+    TransientError
+        If one is running.
+    """
+    row = connection.execute("SELECT pg_try_advisory_lock(hashtext('bulk load'))").fetchone()
+    if row is None or not row[0]:
+        raise TransientError("a bulk load is running, which builds its indexes itself; wait for it")
+    try:
+        yield
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(hashtext('bulk load'))")
+
+
+def count_missing(connection: psycopg.Connection) -> int:
+    """How many indexes were taken away and are not built again."""
+    row = connection.execute("SELECT count(*) FROM archive.dropped_index").fetchone()
+    return row[0] if row else 0
+
+
+def count_rows(connection: psycopg.Connection, relation: str) -> int:
+    """How many rows a table has."""
+    row = connection.execute(
+        sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*relation.split(".")))
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def count_products(connection: psycopg.Connection, collection: str) -> int:
+    """How many current products a collection has."""
+    row = connection.execute(
+        "SELECT count(*) FROM archive.product WHERE collection = %s AND current", [collection]
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def renew_statistics(connection: psycopg.Connection, relation: str) -> None:
+    """Let the planner know what is there now (ANALYZE)."""
+    connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*relation.split("."))))
+
+
 def copy_csv(
     connection: psycopg.Connection, relation: str, columns: Iterable[str], blocks: Iterable[bytes]
 ) -> None:
@@ -95,7 +161,8 @@ def copy_csv(
 def _leaves(connection: psycopg.Connection, relation: str) -> Iterator[str]:
     """Partitions of a table, the largest first; the table itself has its index made at the end."""
     for (leaf,) in connection.execute(
-        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass "
+        "SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid "
+        "WHERE inhparent = %s::regclass AND c.relkind = 'r' "  # none of another machine
         "ORDER BY pg_relation_size(inhrelid) DESC",
         [relation],
     ).fetchall():

@@ -19,7 +19,18 @@ from vo_service.model.table import Catalog, Column, ForeignKey, Position, Schema
 __all__ = ["read_catalog", "read_member_catalog", "write_catalog"]
 
 #: What known people read instead of a relation: the same with what is theirs.
-_MEMBER_RELATIONS = {"archive.obscore": "archive.obscore_member"}
+_MEMBER_RELATIONS = {
+    "archive.obscore": "archive.obscore_member",
+    "archive.everything": "archive.everything_member",
+}
+
+#: Rows of ours were there before the table that shows them together with those of others.
+_REACH_OF_BOTH = """
+UPDATE archive.published SET reach = greatest(reach, (
+    SELECT max(reach) FROM archive.published
+    WHERE table_name IN ('ivoa.obscore', 'elsewhere.obscore')))
+WHERE table_name = 'elsewhere.everything'
+"""
 
 
 def write_catalog(connection: Connection, catalog: Catalog) -> None:
@@ -45,6 +56,7 @@ def write_catalog(connection: Connection, catalog: Catalog) -> None:
         )
         for number, table in enumerate(schema.tables):
             _write_table(connection, schema.name, number, table, kept.get(table.name, 0.0))
+    connection.execute(text(_REACH_OF_BOTH))
     for key in catalog.keys:
         connection.execute(
             _insert("tap_schema.keys", "key_id from_table target_table description utype"),

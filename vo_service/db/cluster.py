@@ -19,13 +19,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vo_service.db.programs import MINIMUM_VERSION, installed
 from vo_service.db.roles import ADMIN, Role
 from vo_service.errors import ConfigError, TransientError
 
 __all__ = ["MINIMUM_VERSION", "Cluster", "ClusterStatus", "memory_settings"]
-
-#: Foreign partitions, COPY and planner features that the design rests on.
-MINIMUM_VERSION = 15
 
 #: A Unix socket's path has at most 107 bytes; PostgreSQL adds ``/.s.PGSQL.5432``.
 _SOCKET_LIMIT = 107 - len("/.s.PGSQL.5432")
@@ -50,10 +48,14 @@ class ClusterStatus:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A PostgreSQL cluster below *home*, owned by *user* when the caller is root."""
+    """A PostgreSQL cluster below *home*, owned by *user* when the caller is root.
+
+    Its WAL is copied to *wal_archive*, segment by segment, where there is such a directory.
+    """
 
     home: Path
     user: str = "postgres"
+    wal_archive: Path | None = None
 
     @property
     def root(self) -> Path:
@@ -92,6 +94,11 @@ class Cluster:
         with self._lock():
             if self._version() is not None:
                 return
+            if self.wal_archive is not None and any(self.wal_archive.iterdir()):
+                raise ConfigError(
+                    f"wal_archive: {self.wal_archive} holds WAL of another PostgreSQL, and a new "
+                    "one would mix its own with it; move that away or choose another directory"
+                )
             shutil.rmtree(self.data, ignore_errors=True)  # what an interrupted initdb left
             self._run(
                 self.program("initdb"),
@@ -148,6 +155,35 @@ class Cluster:
                     )
                 time.sleep(0.5)
 
+    def died(self) -> bool:
+        """Whether the server ended without being stopped: its pid file is there, it is not."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().partition("\n")[0])
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, ValueError):  # stopped, just starting, or not ours to signal
+            return False
+        return False
+
+    def prepare(self) -> None:
+        """Make the directories in which a cluster stands, but no cluster.
+
+        Raises
+        ------
+        ConfigError
+            As `create`.
+        """
+        self._prepare()
+
+    def own(self) -> None:
+        """Give all files of PGDATA to the user that PostgreSQL runs as, and to nobody else."""
+        owner = self._owner()
+        for directory, _, names in os.walk(self.data):
+            for name in (".", *names):
+                os.chown(Path(directory, name), owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+        self.data.chmod(0o700)
+
     def stop(self) -> bool:
         """Stop the cluster, ending its sessions; False if it did not run."""
         if self._version() is None or self._pg_ctl("status", check=False).returncode != 0:
@@ -158,7 +194,12 @@ class Cluster:
     def _answers(self, deadline: float) -> bool:
         """Whether a server runs and takes connections; waits for one that starts or dies."""
         while self._pg_ctl("status", check=False).returncode == 0:
-            ready = (self.program("pg_isready"), "--quiet", f"--host={self.socket}")
+            ready = (
+                self.program("pg_isready"),
+                "--quiet",
+                f"--host={self.socket}",
+                f"--username={ADMIN}",
+            )
             if self._run(*ready, check=False).returncode == 0:
                 return True
             if time.monotonic() > deadline:
@@ -178,6 +219,7 @@ class Cluster:
             "jit": "off",
             "max_connections": "100",
             **memory_settings(memory, os.cpu_count() or 1),
+            **self._archiving(),
         }
         text = "".join(f"{key} = {value}\n" for key, value in lines.items())
         self._write("vo-service.conf", text)
@@ -187,11 +229,25 @@ class Cluster:
             with main.open("a", encoding="utf-8") as out:
                 out.write(include)
 
+    def _archiving(self) -> dict[str, str]:
+        """Copy each segment of WAL once, whole or not at all; its place is in no need of quotes."""
+        if self.wal_archive is None:
+            return {"archive_mode": "off"}
+        there, draft = f"{self.wal_archive}/%f", f"{self.wal_archive}/.%f.draft"
+        return {
+            "archive_mode": "on",
+            "archive_command": f"'test ! -e {there} && cp %p {draft} && mv {draft} {there}'",
+            "archive_timeout": "5min",
+        }
+
     def _let_in(self) -> bool:
         """Write who may take which role; True if that changed anything."""
         people = {pwd.getpwuid(os.geteuid()).pw_name, self._owner().pw_name}
         lines = (f"vo {person} {role}\n" for person in sorted(people) for role in (ADMIN, *Role))
-        texts = {"pg_hba.conf": "local all all peer map=vo\n", "pg_ident.conf": "".join(lines)}
+        doors = "".join(
+            f"local {what} peer map=vo\n" for what in ("all all", f"replication {ADMIN}")
+        )
+        texts = {"pg_hba.conf": doors, "pg_ident.conf": "".join(lines)}
         changed = {n: t for n, t in texts.items() if (self.data / n).read_text("utf-8") != t}
         for name, text in changed.items():
             self._write(name, text)
@@ -231,7 +287,7 @@ class Cluster:
             If it is not installed.
         """
         wanted = self._version()
-        found = _installed()
+        found = installed()
         if wanted is not None:
             found = {version: place for version, place in found.items() if version == wanted}
         if not found:
@@ -283,7 +339,9 @@ class Cluster:
             raise ConfigError(f"home: {self.home} must not hold quotes, backslashes or newlines")
         owner = self._owner()
         self.home.mkdir(parents=True, exist_ok=True)
-        for place in (self.root, self.socket):
+        if self.wal_archive is not None:
+            self.wal_archive.parent.mkdir(parents=True, exist_ok=True)
+        for place in filter(None, (self.root, self.socket, self.wal_archive)):
             place.mkdir(mode=0o700, exist_ok=True)
             os.chown(place, owner.pw_uid, owner.pw_gid)
         if os.geteuid() == 0:
@@ -334,24 +392,3 @@ def _machine_memory() -> int:
     with contextlib.suppress(OSError, ValueError):
         return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return physical
-
-
-def _installed() -> dict[int, Path]:
-    """Directories of PostgreSQL's programs by major version, those with pgSphere only."""
-    found: dict[int, Path] = {}
-    places = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/pg_config")]
-    if anywhere := shutil.which("pg_config"):
-        places.append(Path(anywhere).resolve().parent)
-    for place in places:
-        said = subprocess.run(
-            (str(place / "pg_config"), "--version", "--bindir", "--sharedir"),
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        match said.stdout.splitlines():
-            case [version, bindir, sharedir]:
-                number = re.search(r"\d+", version)
-                server = (Path(bindir) / "initdb").exists()
-                sphere = (Path(sharedir) / "extension" / "pg_sphere.control").exists()
-                if number and server and sphere and int(number[0]) >= MINIMUM_VERSION:
-                    found[int(number[0])] = Path(bindir)
-    return found

@@ -6,13 +6,17 @@ the login is the operator's and the role is taken on at connection (``-c role=..
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import Engine, NullPool, create_engine
 
 from vo_service.db.cluster import Cluster
 from vo_service.db.roles import ADMIN, Role
 from vo_service.settings import Settings
+from vo_service.telemetry.meters import PoolUse
 
 __all__ = [
     "DATABASE",
@@ -22,6 +26,7 @@ __all__ = [
     "engine",
     "engine_at",
     "private_cluster",
+    "use_of",
 ]
 
 #: Name of the database in the private cluster.
@@ -30,7 +35,9 @@ DATABASE = "vo"
 
 def private_cluster(settings: Settings) -> Cluster | None:
     """The cluster in the data directory; None where the operator gave a `database_url`."""
-    return None if settings.database_url else Cluster(settings.home, settings.cluster_user)
+    if settings.database_url:
+        return None
+    return Cluster(settings.home, settings.cluster_user, settings.wal_archive)
 
 
 def conninfo(settings: Settings, role: Role, **parameters: str | float) -> str:
@@ -68,6 +75,13 @@ def engine_at(dsn: str) -> Engine:
     return create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool
     )
+
+
+def use_of(pool: AsyncConnectionPool[Any]) -> PoolUse:
+    """How many connections of a pool work now, and who waits for one."""
+    found = pool.get_stats()
+    used = found.get("pool_size", 0) - found.get("pool_available", 0)
+    return PoolUse(pool.max_size, used, found.get("requests_waiting", 0))
 
 
 def _local(settings: Settings, database: str, user: str, parameters: dict[str, str | float]) -> str:

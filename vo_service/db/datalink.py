@@ -105,9 +105,10 @@ CROSS JOIN LATERAL (
            :cutout || CASE WHEN :few THEN '-' || given.place ELSE '' END, NULL,
            'Cutouts by position, wavelength, time, polarization, pixels (SODA)',
            'application/fits', NULL, f.qualifier, f.link_auth, true
-    -- What can be cut is FITS, and here: elsewhere it has no size.
+    -- What can be cut is FITS, packed as a whole or not, and here: elsewhere it has no size.
     WHERE f.fault IS NULL AND f.size IS NOT NULL
-      AND f.media_type IN ('application/fits', 'image/fits')
+      AND f.media_type IN ('application/fits', 'image/fits', 'application/gzip',
+                           'image/x-fits-gzip')
     UNION ALL
     SELECT 5, 0, '#detached-header', 'header',
            :root || '/datalink/header?ID=' || archive.quoted_value(f.did), NULL, NULL,

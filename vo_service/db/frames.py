@@ -23,6 +23,8 @@ from vo_service.db.publication import PublicationStore
 from vo_service.db.visibility import (
     OBSERVATION_COLUMNS,
     closed_on_arrival,
+    drop_rows,
+    note_days,
     place_rows,
     placing,
     widen_reach,
@@ -31,7 +33,7 @@ from vo_service.errors import TransientError
 from vo_service.model.observation import Frame, HDUHeader, Product, Refusal
 from vo_service.model.region import Circle, Point, Polygon
 
-__all__ = ["Counts", "FrameStore", "Known", "access_path"]
+__all__ = ["Counts", "FrameStore", "Known", "access_path", "spoint", "spoly"]
 
 _PRODUCT_COLUMNS = (
     *("product_id", "collection", "path", "version", "did", "source", "size", "modified"),
@@ -243,7 +245,7 @@ class FrameStore:
         withdrawn: set[str] = set()
         if gone:
             withdrawn = self._publication.retire(gone, self._actor)
-            self._drop_observations(gone)
+            drop_rows(self._connection, gone)
         ids = [
             row[0]
             for row in self._connection.execute(
@@ -288,7 +290,7 @@ class FrameStore:
                     for number, frame in zip(ids, frames, strict=True) if (p := frame.product)
                 ],
             )  # fmt: skip
-        self._drop_observations(ids)
+        drop_rows(self._connection, ids)
         keep_frames(self._connection, ids, frames)
         rows = self._connection.execute(
             "SELECT product_id FROM archive.product WHERE product_id = ANY(%s) AND closed",
@@ -303,13 +305,6 @@ class FrameStore:
         place_rows(self._connection, ids)
         want_again(self._connection, ids)
 
-    def _drop_observations(self, ids: Sequence[int]) -> None:
-        for table in ("observation", "observation_closed"):
-            self._connection.execute(
-                f"DELETE FROM archive.{table} WHERE product_id = ANY(%s)".encode(),  # noqa: S608 - two names
-                (list(ids),),
-            )
-
     def _copy_observations(self, ids: Sequence[int], frames: Sequence[Frame], closed: bool) -> None:
         table: str = "archive.observation"
         readers: tuple[str, ...] = ()
@@ -319,6 +314,8 @@ class FrameStore:
             for number, frame in zip(ids, frames, strict=True):
                 whose = [getattr(frame.product, name) for name in readers]
                 copy.write_row((*_observation_row(number, frame), *whose))
+        if not closed:
+            note_days(self._connection, ids, [frame.observation.t_min for frame in frames])
 
     def _copy_into(self, table: str, columns: Sequence[str]) -> Any:
         cursor = self._connection.cursor()
@@ -381,18 +378,20 @@ def _observation_row(number: int, frame: Frame) -> tuple[Any, ...]:
     region = observation.region
     centre = None
     if observation.s_ra is not None and observation.s_dec is not None:
-        centre = _spoint(Point(observation.s_ra, observation.s_dec))
+        centre = spoint(Point(observation.s_ra, observation.s_dec))
     return (
         *values, number, product.did, access_path(product), product.media_type,
         -(-product.size // 1000) if product.source else None,
-        region.stc_s if region else None, centre, _spoly(region) if region else None,
+        region.stc_s if region else None, centre, spoly(region) if region else None,
     )  # fmt: skip
 
 
-def _spoint(point: Point) -> str:
+def spoint(point: Point) -> str:
+    """A position as pgSphere reads it."""
     return f"({point.ra!r}d,{point.dec!r}d)"
 
 
-def _spoly(region: Polygon | Circle) -> str:
+def spoly(region: Polygon | Circle) -> str:
+    """A footprint as pgSphere reads it."""
     polygon = region if isinstance(region, Polygon) else region.polygon()
-    return "{" + ",".join(_spoint(vertex) for vertex in polygon.vertices) + "}"
+    return "{" + ",".join(spoint(vertex) for vertex in polygon.vertices) + "}"

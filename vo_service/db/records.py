@@ -78,13 +78,14 @@ class Page:
 class Covered:
     """What the open rows of a collection cover.
 
-    *times* are MJD, *wavelengths* metres, shortest first.
+    *times* are MJD, *wavelengths* metres, shortest first; *products* are dataproduct_types.
     """
 
     facilities: list[str]
     instruments: list[str]
     times: tuple[float, float] | None
     wavelengths: list[tuple[float, float]]
+    products: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,10 +309,11 @@ class RecordStore:
         named = self._connection.execute(
             "SELECT array_agg(DISTINCT facility_name) FILTER (WHERE facility_name <> ''), "
             "array_agg(DISTINCT instrument_name) FILTER (WHERE instrument_name <> ''), "
-            "min(t_min), max(t_max) FROM archive.covered WHERE collection = %s",
+            "min(t_min), max(t_max), array_agg(DISTINCT dataproduct_type) "
+            "FILTER (WHERE dataproduct_type <> '') FROM archive.covered WHERE collection = %s",
             (collection,),
         ).fetchone()
-        facilities, instruments, first, last = named or (None, None, None, None)
+        facilities, instruments, first, last, products = named or (None,) * 5
         wavelengths = self._connection.execute(
             "SELECT em_min, max(em_max) FROM archive.covered WHERE collection = %s "
             "AND em_min > 0 AND em_max >= em_min GROUP BY em_min ORDER BY em_min",
@@ -322,6 +324,7 @@ class RecordStore:
             sorted(instruments or ()),
             None if first is None or last is None else (first, last),
             list(_merged(wavelengths)),
+            frozenset(products or ()),
         )
 
 

@@ -37,6 +37,12 @@ class Extent:
     em_max: float | None
     pol_states: str | None
 
+    @classmethod
+    def unknown(cls, did: str) -> Extent:
+        """That of a dataset of which no more is known now."""
+        values: dict[str, Any] = dict.fromkeys(field.name for field in fields(cls))
+        return cls(**values | {"did": did})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset(Extent):
@@ -58,6 +64,11 @@ class Dataset(Extent):
     def place(self) -> str:
         """What follows ``/data/``, not percent-encoded."""
         return f"{self.collection}/{self.path}"
+
+    @property
+    def packed(self) -> bool:
+        """Whether the file is compressed as a whole."""
+        return any(hdu["header_offset"] is None for hdu in self.headers or ())
 
     @property
     def hdus(self) -> tuple[HDUHeader, ...]:

@@ -1,36 +1,41 @@
 """Queries from outside: Arrow record batches straight from PostgreSQL's COPY BINARY.
 
 A pool of ADBC connections logged in as the reader. Each statement runs in a thread; memory
-holds two batches, one that is encoded and the next, which is fetched meanwhile; a client that
-leaves cancels the statement and the connection goes back. Results come only through here, so
+holds a few batches, one that is encoded and those that are fetched meanwhile; a client that
+leaves cancels the statement and the connection goes back. A small result is read whole in one
+go, and its connection is free before a byte of it is encoded. Results come only through here, so
 MAXREC is applied in one place.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import copy
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import anyio
 import pyarrow as pa
 from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_manager import Error as ADBCError
-from adbc_driver_manager._reader import AdbcRecordBatchReader
 from adbc_driver_postgresql import dbapi
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from psycopg import DataError
 from psycopg.sql import Literal
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 
 from vo_service.db.faults import database_error
-from vo_service.errors import TransientError, UsageError, VOError
+from vo_service.db.session import CANCEL_AGAIN_S, GIVE_UP_S, Session
+from vo_service.errors import TooManyError, TransientError, UsageError
 from vo_service.model.table import Field, Rows
+from vo_service.telemetry.meters import PoolUse
+from vo_service.telemetry.statements import Measured, marked
+from vo_service.telemetry.tracing import span
 
 __all__ = ["Reader", "render"]
 
@@ -39,14 +44,15 @@ _T = TypeVar("_T")
 
 _DIALECT = psycopg_dialect.dialect()  # type: ignore[no-untyped-call]
 
-#: Bytes of COPY data in one batch: some 10 000 ObsCore rows.
-_BATCH_BYTES = 4 * 1024 * 1024
 _WAIT_FOR_CONNECTION_S = 10.0
-_CANCEL_AGAIN_S = 0.1
+_AGAIN_S = 10
+#: Seconds beyond the statement's own limit in which a slow reader may take what was found: with
+#: full buffers PostgreSQL waits for the reader, and its timeout with it.
+_READING_S = 60.0
 
 
-def render(statement: ClauseElement) -> str:
-    """SQL text with its values in place, each quoted by psycopg.
+def render(statement: ClauseElement | str) -> str:
+    """SQL text with its values in place, each quoted by psycopg; what is text is so already.
 
     COPY takes no parameters, so values are written on the client's side.
 
@@ -55,76 +61,14 @@ def render(statement: ClauseElement) -> str:
     UsageError
         If a value cannot be said in PostgreSQL (a NUL character).
     """
+    if isinstance(statement, str):
+        return statement
     compiled = statement.compile(dialect=_DIALECT)
     try:
         values = {name: Literal(value).as_string(None) for name, value in compiled.params.items()}
     except DataError as error:
         raise UsageError(f"a value cannot be stored in PostgreSQL: {error}") from error
     return str(compiled.string % values)
-
-
-@dataclass(slots=True)
-class _Session:
-    """One ADBC connection and the statement under way on it; used by one task at a time."""
-
-    connection: Any
-    cursor: Any = None
-    # ADBC's own reader: pyarrow's, which its cursor gives, loses the SQLSTATE of late errors.
-    reader: AdbcRecordBatchReader | None = None
-    ahead: Future[pa.RecordBatch | None] | None = None
-    person: str = ""
-
-    def work_for(self, person: str) -> None:
-        """Tell PostgreSQL for whom statements run from now on (`archive.mine`)."""
-        if self.person != person:
-            with self.connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('vo.person', $1, false)", (person,))
-                cursor.fetchall()
-            self.person = person
-
-    def execute(self, sql: str) -> None:
-        self.cursor = self.connection.cursor()
-        self.cursor.adbc_statement.set_options(
-            **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)}
-        )
-        statement = self.cursor.adbc_statement
-        statement.set_sql_query(sql)
-        handle, _ = statement.execute_query()
-        self.reader = AdbcRecordBatchReader._import_from_c(handle.address)
-
-    def next_batch(self) -> pa.RecordBatch | None:
-        if self.reader is None:
-            return None
-        try:
-            return self.reader.read_next_batch()
-        except StopIteration:
-            self.reader = None
-            return None
-
-    def cancel(self) -> None:
-        """Stop what PostgreSQL is doing for this session; callable from another thread."""
-        if self.cursor is not None:
-            with contextlib.suppress(ADBCError):
-                self.cursor.adbc_cancel()
-
-    def finish(self) -> None:
-        """Free the statement; one that still has rows to give is stopped first."""
-        while self.ahead is not None and not self.ahead.done():
-            self.cancel()
-            wait_for([self.ahead], _CANCEL_AGAIN_S)
-        self.ahead = None
-        if self.reader is not None:
-            self.cancel()
-            self.reader = None
-        if self.cursor is not None:
-            cursor, self.cursor = self.cursor, None
-            with contextlib.suppress(ADBCError):
-                cursor.close()
-
-    def close(self) -> None:
-        self.finish()
-        with contextlib.suppress(ADBCError, RuntimeError):
-            self.connection.close()
 
 
 class Reader:
@@ -143,14 +87,22 @@ class Reader:
     def __init__(self, conninfo: str, size: int, limit_s: float) -> None:
         self._conninfo = conninfo
         self._limit_s = limit_s
-        self._idle: list[_Session] = []
+        self._idle: list[Session] = []
+        self._size = size
         self._free = anyio.Semaphore(size)
-        self._threads = CapacityLimiter(size)
-        self._fetchers = ThreadPoolExecutor(size, "fetch")
+        # More than connections: some may wait in statements that were abandoned.
+        self._threads = ThreadPoolExecutor(4 * size, "query")
+        self._data_url: str | None = None
+
+    def telling(self, data_url: str) -> Reader:
+        """The same connections, for answers whose addresses of files begin with *data_url*."""
+        other = copy.copy(self)
+        other._data_url = data_url
+        return other
 
     async def rows(
         self,
-        statement: ClauseElement,
+        statement: ClauseElement | str,
         fields: tuple[Field, ...],
         maxrec: int,
         person: str | None = None,
@@ -160,8 +112,9 @@ class Reader:
         Parameters
         ----------
         statement
-            A select whose columns have the types of *fields*; it should itself be limited
-            to ``maxrec + 1`` rows, so that truncation is seen and no more is computed.
+            A select whose columns have the types of *fields*, as it is or as `render` has it;
+            it should itself be limited to ``maxrec + 1`` rows, so that truncation is seen and
+            no more is computed.
         fields
             What the columns are.
         maxrec
@@ -176,42 +129,67 @@ class Reader:
         """
         sql = render(statement)
         session = await self._acquire()
+        measured = Measured(sql)
         try:
-            first = await self._start(session, sql, person or "")
+            with measured.waiting(), span("execute"):
+                found = await self._start(session, marked(sql), person or "")
         except BaseException:
+            measured.end()
             await self._release(session)
             raise
-        rows = Rows(fields=fields, source=_no_batches(), release=self._releaser(session))
-        rows.source = self._batches(rows, session, first, maxrec)
+        rows = Rows(fields=fields, source=_no_batches(), release=self._releaser(session, measured))
+        rows.held_s = self._limit_s + _READING_S
+        if session.cursor is None:  # all of it is here, and the connection is not needed any more
+            measured.rows = min(maxrec, sum(batch.num_rows for batch in found))
+            measured.outcome = "complete"
+            await rows.release()
+            rows.source = _at_most(maxrec, rows, _given(found), None)
+        else:
+            source = self._batches(session, measured, found)
+            rows.source = _at_most(maxrec, rows, source, measured)
         return rows
+
+    def use(self) -> PoolUse:
+        """How many connections work now, and who waits for one."""
+        statistics = self._free.statistics()
+        return PoolUse(self._size, self._size - self._free.value, statistics.tasks_waiting)
 
     async def aclose(self) -> None:
         """Close the idle connections."""
         while self._idle:
             await to_thread.run_sync(self._idle.pop().close)
-        self._fetchers.shutdown(wait=False)
+        self._threads.shutdown(wait=False)
 
     async def _batches(
-        self, rows: Rows, session: _Session, batch: pa.RecordBatch | None, left: int
+        self, session: Session, measured: Measured, found: Sequence[pa.RecordBatch]
     ) -> AsyncIterator[pa.RecordBatch]:
-        while batch is not None:
-            if batch.num_rows > left:
-                rows.truncated = True
-                if left:
-                    yield batch.slice(0, left)
-                return
-            left -= batch.num_rows
-            session.ahead = self._fetchers.submit(session.next_batch)
+        """Those that were found, then those that are fetched meanwhile."""
+        loop = asyncio.get_running_loop()
+        fetched: asyncio.Queue[pa.RecordBatch | Exception | None] = asyncio.Queue()
+
+        def give(batch: pa.RecordBatch | Exception | None) -> None:
+            with contextlib.suppress(RuntimeError):  # nobody is left to take it
+                loop.call_soon_threadsafe(fetched.put_nowait, batch)
+
+        session.ahead = self._threads.submit(session.fetch, give)
+        for batch in found:
             yield batch
-            batch = await self._run(session, session.ahead.result)
+        while True:
+            with measured.waiting():
+                batch = await fetched.get()
+                if isinstance(batch, Exception):
+                    raise self._fault(session, batch) from batch
+            if batch is None:
+                return
+            session.room.release()
+            yield batch
 
-    async def _start(self, session: _Session, sql: str, person: str) -> pa.RecordBatch | None:
-        """Execute and read the first batch; a connection that died while idle is replaced."""
+    async def _start(self, session: Session, sql: str, person: str) -> list[pa.RecordBatch]:
+        """Execute and read the first batches; a connection that died while idle is replaced."""
 
-        def start() -> pa.RecordBatch | None:
-            session.work_for(person)
-            session.execute(sql)
-            return session.next_batch()
+        def start() -> list[pa.RecordBatch]:
+            session.work_for(person, self._data_url)
+            return session.begin(sql)
 
         if session.connection is not None:
             try:
@@ -219,44 +197,42 @@ class Reader:
             except TransientError:
                 session.close()
                 session.connection = None
-        session.connection, session.person = await self._connect(), ""
+        session.connection, session.told = await self._connect(), ("", None)
         return await self._run(session, start)
 
     async def _connect(self) -> Any:
         try:
-            return await to_thread.run_sync(
-                lambda: dbapi.connect(self._conninfo, autocommit=True), limiter=self._threads
-            )
+            return await to_thread.run_sync(lambda: dbapi.connect(self._conninfo, autocommit=True))
         except ADBCError as error:
             _log.error("no connection to PostgreSQL: %s", error)
             raise database_error("08001", str(error), self._limit_s) from error
 
-    async def _run(self, session: _Session, work: Callable[[], _T]) -> _T:
+    async def _run(self, session: Session, work: Callable[[], _T]) -> _T:
         """Run *work* in a thread; if this task is cancelled, so is the statement."""
-        finished = False
+        return await self._result(session, self._threads.submit(work))
 
-        async def stop_with_us() -> None:
-            try:
-                await anyio.sleep_forever()
-            finally:
-                with anyio.CancelScope(shield=True):
-                    while not finished:
-                        session.cancel()
-                        # Once more: a cancel that comes between two messages of the driver is lost.
-                        await anyio.sleep(_CANCEL_AGAIN_S)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(stop_with_us)
+    async def _result(self, session: Session, work: Future[_T]) -> _T:
+        """What *work*, which runs, comes to; if this task is cancelled, so is the statement."""
+        waiting = asyncio.wrap_future(work)
+        try:
+            await asyncio.wait([waiting])
+        except asyncio.CancelledError:
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen
+            until = time.monotonic() + GIVE_UP_S
             with anyio.CancelScope(shield=True):
-                outcome = await to_thread.run_sync(_outcome, work, limiter=self._threads)
-            finished = True
-            group.cancel_scope.cancel()
-        await anyio.lowlevel.checkpoint()
-        if isinstance(outcome, Exception):
-            raise self._fault(session, outcome) from outcome
-        return outcome
+                while not waiting.done():
+                    session.cancel()
+                    # Once more: a cancel that comes between two messages of the driver is lost.
+                    await asyncio.wait([waiting], timeout=CANCEL_AGAIN_S)
+                    if time.monotonic() > until and not waiting.done():
+                        session.abandon(work)
+                        break
+            raise
+        if (error := waiting.exception()) is not None:
+            raise self._fault(session, error) from error
+        return waiting.result()
 
-    def _fault(self, session: _Session, error: Exception) -> VOError | Exception:
+    def _fault(self, session: Session, error: BaseException) -> BaseException:
         if not isinstance(error, ADBCError):
             return error
         lost = error.sqlstate is None and error.status_code == AdbcStatusCode.IO
@@ -266,15 +242,18 @@ class Reader:
             _log.error("statement failed (%s): %s", state, error)
         return fault
 
-    async def _acquire(self) -> _Session:
+    async def _acquire(self) -> Session:
         try:
             with anyio.fail_after(_WAIT_FOR_CONNECTION_S):
                 await self._free.acquire()
         except TimeoutError:
-            raise TransientError("the service is busy; try again in a moment") from None
-        return self._idle.pop() if self._idle else _Session(None)
+            raise TooManyError(
+                "more queries wait than this service can answer now; try again in a moment",
+                _AGAIN_S,
+            ) from None
+        return self._idle.pop() if self._idle else Session(None)
 
-    def _releaser(self, session: _Session) -> Callable[[], Awaitable[None]]:
+    def _releaser(self, session: Session, measured: Measured) -> Callable[[], Awaitable[None]]:
         """A release that works once, however often it is called."""
         released = False
 
@@ -282,23 +261,42 @@ class Reader:
             nonlocal released
             if not released:
                 released = True
+                measured.end()
                 await self._release(session)
 
         return release
 
-    async def _release(self, session: _Session) -> None:
+    async def _release(self, session: Session) -> None:
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(session.finish)
+            if session.cursor is not None:
+                await to_thread.run_sync(session.finish)
             if session.connection is not None:
                 self._idle.append(session)
             self._free.release()
 
 
-def _outcome(work: Callable[[], _T]) -> _T | Exception:
-    try:
-        return work()
-    except Exception as error:  # raised again in the task that asked
-        return error
+async def _given(batches: Sequence[pa.RecordBatch]) -> AsyncIterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+
+
+async def _at_most(
+    maxrec: int, rows: Rows, source: AsyncIterator[pa.RecordBatch], measured: Measured | None
+) -> AsyncIterator[pa.RecordBatch]:
+    """So many rows of *source*, counted in *measured*; tells *rows* whether there are more."""
+    given = 0
+    async for batch in source:
+        part = batch.slice(0, maxrec - given)
+        given += part.num_rows
+        rows.truncated = part.num_rows < batch.num_rows
+        if measured is not None:
+            measured.rows = given
+        if part.num_rows:
+            yield part
+        if rows.truncated:
+            break
+    if measured is not None:
+        measured.outcome = "complete"
 
 
 async def _no_batches() -> AsyncIterator[pa.RecordBatch]:

@@ -18,8 +18,10 @@ import psycopg
 __all__ = [
     "OBSERVATION_COLUMNS",
     "closed_on_arrival",
+    "drop_rows",
     "hold_collections",
     "misplaced",
+    "note_days",
     "place_collection",
     "place_rows",
     "placing",
@@ -55,18 +57,27 @@ WHERE c.name = p.collection AND p.product_id = ANY(%(ids)s)
 #: Whose row it is: that of the proposal's people before release, nobody's afterwards.
 _READERS = "CASE WHEN p.state = 'arrived' THEN p.proposal_id END"
 
+#: Rows that come to or leave `archive.observation` are noted for its coverage in the same
+#: statement; a trigger would not see those of partitions on other machines.
+_NOTE = """
+INSERT INTO archive.coverage_change (collection, day, removed, first_id, last_id)
+SELECT p.collection, archive.day_of(m.t_min), {removed}, min(m.product_id), max(m.product_id)
+FROM moved m JOIN archive.product p USING (product_id) GROUP BY 1, 2
+"""
 _OPEN = f"""
 WITH moved AS (
     DELETE FROM archive.observation_closed o USING archive.product p
     WHERE o.product_id = ANY(%(ids)s) AND p.product_id = o.product_id AND NOT p.closed
-    RETURNING o.*)
+    RETURNING o.*),
+noted AS ({_NOTE.format(removed="false")})
 INSERT INTO archive.observation ({_COLUMNS}) SELECT {_COLUMNS} FROM moved
 """  # noqa: S608 - names from this module only
 _CLOSE = f"""
 WITH moved AS (
     DELETE FROM archive.observation o USING archive.product p
     WHERE o.product_id = ANY(%(ids)s) AND p.product_id = o.product_id AND p.closed
-    RETURNING o.*, p.collection, {_READERS} AS readers)
+    RETURNING o.*, p.collection, {_READERS} AS readers),
+noted AS ({_NOTE.format(removed="true")})
 INSERT INTO archive.observation_closed ({_COLUMNS}, collection, proposal_id)
 SELECT {_COLUMNS}, collection, readers FROM moved
 """  # noqa: S608 - names from this module only
@@ -77,9 +88,36 @@ WHERE o.product_id = ANY(%(ids)s) AND p.product_id = o.product_id
   AND o.proposal_id IS DISTINCT FROM {_READERS}
 """  # noqa: S608 - words from this module only
 
+_DROP = f"""
+WITH moved AS (
+    DELETE FROM archive.observation WHERE product_id = ANY(%(ids)s) RETURNING product_id, t_min)
+{_NOTE.format(removed="true")}
+"""  # noqa: S608 - words from this module only
+_CAME = f"""
+WITH moved AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(t_mins)s::float8[]) AS given (product_id, t_min))
+{_NOTE.format(removed="false")}
+"""  # noqa: S608 - words from this module only
+
 _WIDEST = """
 SELECT max(s_fov) / 2 FROM archive.{table} WHERE product_id = ANY(%(ids)s) AND region IS NOT NULL
 """
+
+
+def drop_rows(connection: psycopg.Connection[Any], product_ids: Sequence[int]) -> None:
+    """Take the rows of products away, on either side."""
+    ids = {"ids": list(product_ids)}
+    connection.execute(_DROP.encode(), ids)
+    connection.execute(
+        "DELETE FROM archive.observation_closed WHERE product_id = ANY(%(ids)s)", ids
+    )
+
+
+def note_days(
+    connection: psycopg.Connection[Any], product_ids: Sequence[int], t_mins: Sequence[float | None]
+) -> None:
+    """Tell the coverage of rows that came: their products, and when (MJD) each begins."""
+    connection.execute(_CAME.encode(), {"ids": list(product_ids), "t_mins": list(t_mins)})
 
 
 def hold_collections(connection: psycopg.Connection[Any], product_ids: Sequence[int]) -> None:
@@ -177,6 +215,6 @@ def widen_reach(connection: psycopg.Connection[Any], reach: float, *, closed: bo
     if not closed:
         statement = (
             "UPDATE archive.published SET reach = %(reach)s "
-            "WHERE table_name = 'ivoa.obscore' AND reach < %(reach)s"
+            "WHERE table_name IN ('ivoa.obscore', 'elsewhere.everything') AND reach < %(reach)s"
         )
     connection.execute(statement.encode(), {"reach": reach * _SPARE})

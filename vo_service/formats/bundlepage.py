@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from html import escape
 from urllib.parse import urlsplit
 
+from vo_service.formats.amounts import amount
 from vo_service.formats.uws import timestamp
 from vo_service.formats.uwspage import job_page, page
 from vo_service.model.bundle import Bundle
@@ -26,8 +27,6 @@ _TITLES = {
     "curl": "Configuration for curl -K",
     "python": "Python script (PyVO)",
 }
-
-_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 def bundle_page(job: Job, url: str, name: str, bundle: Bundle | None) -> bytes:
@@ -71,15 +70,6 @@ def form_page(url: str, members_limit: int, bytes_limit: int) -> bytes:
         'headers</label></p>\n<button name="PHASE" value="RUN">Ask</button>\n</form>\n'
     )
     return page("Many files at once", body)
-
-
-def amount(size: float) -> str:
-    """Bytes with a unit: ``2.64 TB``."""
-    for unit in _UNITS:
-        if size < 1000 or unit == _UNITS[-1]:
-            return f"{size:.0f} {unit}" if unit == _UNITS[0] else f"{size:.3g} {unit}"
-        size /= 1000
-    raise AssertionError  # the last unit takes all
 
 
 def _link(result: Result, url: str) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import partial
+from typing import ClassVar, Literal, TypeVar
 
 import pyarrow as pa
 from anyio.to_thread import run_sync
@@ -29,6 +30,12 @@ __all__ = [
     "ServiceDescriptor",
     "encoded",
 ]
+
+
+_T = TypeVar("_T")
+
+#: Of a result so far: so little is encoded sooner than another thread would begin with it.
+_SMALL_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Input:
     description: str | None = None
     minimum: str | None = None
     maximum: str | None = None
-    options: Sequence[str] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,7 @@ class ServiceDescriptor:
     parameter: str = "ID"
     ucd: str | None = None
     value: str = ""
-    inputs: Sequence[Input] = ()
+    inputs: tuple[Input, ...] = ()
     description: str | None = None
     this: bool = False
 
@@ -123,7 +130,7 @@ class Ending:
             case "OK":
                 return None
             case "OVERFLOW":
-                return "there are more rows than MAXREC allows; these are the first"
+                return self.message or "there are more rows than MAXREC allows; these are the first"
             case "ERROR":
                 return f"the result is not complete: {self.message}"
 
@@ -187,20 +194,27 @@ async def encoded(rows: Rows, encoder: Encoder) -> AsyncIterator[bytes]:
     told at the end; any other exception is a defect and cuts the result off.
     """
     try:
-        if beginning := await run_sync(encoder.begin):
+        if beginning := encoder.begin():
             yield beginning
         ending = Ending("OK")
+        size = 0
         try:
             async for batch in rows.batches():
+                size += batch.nbytes
                 for part in slices(batch, encoder.slice_rows):
-                    if piece := await run_sync(encoder.encode, part):
+                    if piece := await _done(partial(encoder.encode, part), size):
                         yield piece
-            if rows.truncated:
-                ending = Ending("OVERFLOW")
+            if rows.truncated or rows.missing:
+                ending = Ending("OVERFLOW", rows.missing)
         except VOError as error:
             ending = Ending("ERROR", str(error))
         rest = iter(encoder.end(ending))
-        while (last := await run_sync(lambda: next(rest, None))) is not None:
+        while (last := await _done(partial(next, rest, None), size)) is not None:
             yield last
     finally:
         encoder.close()
+
+
+async def _done(work: Callable[[], _T], size: int) -> _T:
+    """What *work* gives, which belongs to a result of *size* bytes so far."""
+    return work() if size <= _SMALL_BYTES else await run_sync(work)

@@ -41,6 +41,8 @@ class OutputFormat:
         Of a file with such a result, without the dot.
     shown
         Whether a browser shows it; the others it is told to keep.
+    tells
+        Whether it has a place to say that a result is not whole.
     encoder
         Makes the encoder of one result.
     ivo_id
@@ -53,6 +55,7 @@ class OutputFormat:
     encoder: EncoderOf
     answer: str
     shown: bool = False
+    tells: bool = True
     ivo_id: str | None = None
 
     def write(
@@ -99,6 +102,7 @@ FORMATS: tuple[OutputFormat, ...] = (
         aliases=("text/csv", "csv"),
         suffix="csv",
         encoder=CsvEncoder,
+        tells=False,
         answer="text/csv;header=present",
     ),
     OutputFormat(
@@ -106,6 +110,7 @@ FORMATS: tuple[OutputFormat, ...] = (
         aliases=("tsv",),
         suffix="tsv",
         encoder=TsvEncoder,
+        tells=False,
         answer="text/tab-separated-values",
     ),
     OutputFormat(

@@ -24,7 +24,7 @@ from vo_service.model.table import Field
 
 __all__ = ["ParquetEncoder"]
 
-_GROUP_BYTES = 32 * 1024 * 1024  # of Arrow data in one row group, in memory at once
+_GROUP_BYTES = 16 * 1024 * 1024  # of Arrow data in one row group, in memory at once
 
 
 class ParquetEncoder(Encoder):

@@ -89,7 +89,7 @@ def _without_tabs(column: pa.Array) -> pa.Array:
 
 
 def _cut(ending: Ending) -> Iterable[bytes]:
-    if ending.status == "ERROR":
+    if ending.status == "ERROR" or ending.message:
         raise VOError(ending.message or "the result failed")
     return ()
 

@@ -22,6 +22,7 @@ from vo_service.formats.xmltext import add, document
 from vo_service.model.table import Catalog, Column, ForeignKey, Table
 
 __all__ = [
+    "OBSCORE_MODEL",
     "CapabilitiesInfo",
     "Limit",
     "add_interface",
@@ -51,6 +52,9 @@ _PREFIXES = {
     "ssap": "http://www.ivoa.net/xml/SSA/v1.1",
 }
 _STD = "ivo://ivoa.net/std"
+
+#: Name and identifier of the data model of ``ivoa.obscore``.
+OBSCORE_MODEL = ("ObsCore-1.1", f"{_STD}/ObsCore#core-1.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class CapabilitiesInfo:
     upload_methods: Sequence[str] = ()
     upload: Limit | None = None
     versions: Sequence[str] = ("2.0", "2.1")
-    data_models: Sequence[tuple[str, str]] = (("ObsCore-1.1", f"{_STD}/ObsCore#core-1.1"),)
+    data_models: Sequence[tuple[str, str]] = (OBSCORE_MODEL,)
     examples: bool = True
     security_methods: Sequence[str] = ()
 
@@ -133,8 +137,6 @@ def service_capabilities(
     for standard, url in ((standard_id, access_url), *more):
         capability = add(root, "capability", standardID=standard)
         interface = add_interface(capability, "vs:ParamHTTP", url, "base", role="std")
-        for method in ("GET", "POST"):
-            add(interface, "queryType", method)
         add(interface, "resultType", result_type)
     add_vosi(root, base_url, "capabilities", "availability")
     return document(root)

@@ -6,8 +6,10 @@ Positions in results are ICRS, times MJD in UTC: the model knows no others.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import pyarrow as pa
@@ -153,22 +155,31 @@ def _tree(heading: Heading, *, nulls: bool = False) -> tuple[etree._Element, etr
         add(resource, "TIMESYS", ID=_TIME_ID, **frame)
     for param in heading.params:
         _add_input(resource, param)
-    table = add(resource, "TABLE")
+    table = copy.deepcopy(_table(fields, nulls))
+    resource.append(table)
     identifiers = _identifiers(fields)
-    for field, identifier, reference in zip(fields, identifiers, references, strict=True):
-        element = _add_field(table, field, identifier, reference)
-        if nulls and field.datatype in NULL_INTEGERS and not field.arraysize:
-            add(element, "VALUES", null=str(NULL_INTEGERS[field.datatype]))
     for service in heading.services:
         if service.column is None or service.column in identifiers:
-            _add_service(root, service)
+            root.append(copy.deepcopy(_service(service)))
     return root, table
 
 
-def _add_service(root: etree._Element, service: ServiceDescriptor) -> None:
-    """DataLink 1.1, "Service Descriptors"."""
+@lru_cache(256)
+def _table(fields: tuple[Field, ...], nulls: bool) -> etree._Element:
+    """The TABLE of these fields; most answers have columns that others had before."""
+    table = etree.Element("TABLE")
+    for field, identifier in zip(fields, _identifiers(fields), strict=True):
+        element = _add_field(table, field, identifier, _reference(field))
+        if nulls and field.datatype in NULL_INTEGERS and not field.arraysize:
+            add(element, "VALUES", null=str(NULL_INTEGERS[field.datatype]))
+    return table
+
+
+@lru_cache(256)
+def _service(service: ServiceDescriptor) -> etree._Element:
+    """DataLink 1.1, "Service Descriptors"; most are those of every answer."""
     kind = {"utype": "adhoc:this", "name": "this"} if service.this else {"utype": "adhoc:service"}
-    resource = add(root, "RESOURCE", ID=service.identifier, type="meta", **kind)
+    resource = etree.Element("RESOURCE", {"ID": service.identifier, "type": "meta", **kind})
     if service.description:
         add(resource, "DESCRIPTION", service.description)
     text = {"datatype": "char", "arraysize": "*"}
@@ -187,6 +198,7 @@ def _add_service(root: etree._Element, service: ServiceDescriptor) -> None:
         )
     for given in service.inputs:
         _add_input(group, given)
+    return resource
 
 
 def _add_input(group: etree._Element, given: Input) -> None:

@@ -2,7 +2,7 @@
 
 One image that fills the primary HDU of its file is again the primary HDU. All others stand in
 IMAGE extensions, behind the primary header of their file (without its data), in the order of
-requests, then of HDUs; compressed images come out uncompressed.
+requests, then of HDUs; compressed images come out uncompressed. Headers may be corrected.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import hashlib
 import io
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from anyio.to_thread import run_sync
@@ -27,6 +27,7 @@ from vo_service.imaging.stored import StoredPixels
 from vo_service.imaging.tiled import TiledPixels
 from vo_service.ingest.headers import BLOCK
 from vo_service.ingest.images import Image
+from vo_service.ingest.rewrite import HeaderEdits, rewritten
 from vo_service.model.observation import HDUHeader
 
 __all__ = ["Cutout", "Pixels", "Source", "Taken", "cutout_of", "pixels_of"]
@@ -72,7 +73,9 @@ class Taken:
     """What one stencil selected of one dataset.
 
     *said* is the stencil as it was asked for, *did* the identifier of the dataset, *number*
-    counts the cutouts of a request from 1.
+    counts the cutouts of a request from 1. *headers* are corrected already where they are to be;
+    *edits* do the same to those of the file, by HDU. *changed_ns* is when the corrections last
+    changed (nanoseconds since 1970, UTC).
     """
 
     source: Source
@@ -81,14 +84,16 @@ class Taken:
     said: str
     number: int
     selections: tuple[Selection, ...]
+    edits: Mapping[int, HeaderEdits] = field(default_factory=dict)
+    changed_ns: int = 0
 
 
 @dataclass(slots=True)
 class Cutout:
     """Bytes that can be delivered, in pieces that are read when they are wanted.
 
-    *mtime_ns* is nanoseconds since 1970 (UTC), of the newest of its sources; *tag* changes with
-    the sources and with the request.
+    *mtime_ns* is nanoseconds since 1970 (UTC), of the newest of its sources and corrections; *tag*
+    changes with them and with the request.
     """
 
     name: str
@@ -137,7 +142,7 @@ class Cutout:
                 source.close()
 
 
-def cutout_of(taken: Sequence[Taken], name: str) -> Cutout:
+def cutout_of(taken: Sequence[Taken], name: str, *, follows: bool = False) -> Cutout:
     """Lay out a cutout; reads headers, so call it in a thread.
 
     Parameters
@@ -146,6 +151,8 @@ def cutout_of(taken: Sequence[Taken], name: str) -> Cutout:
         At least one selection altogether.
     name
         Of the file that a client gets.
+    follows
+        Whether it is to stand behind another cutout: extensions only, then.
 
     Raises
     ------
@@ -154,7 +161,7 @@ def cutout_of(taken: Sequence[Taken], name: str) -> Cutout:
     UsageError
         If an image is compressed in tiles too large to unpack.
     """
-    pieces = tuple(_pieces(taken))
+    pieces = tuple(_pieces(taken, follows=follows))
     starts = tuple(itertools.accumulate(map(_length, pieces), initial=0))
     sources = {id(one.source): one.source for one in taken}
     digest = hashlib.sha256(repr([source.tag for source in sources.values()]).encode())
@@ -163,7 +170,7 @@ def cutout_of(taken: Sequence[Taken], name: str) -> Cutout:
             digest.update(piece)
     return Cutout(
         name=name,
-        mtime_ns=max(source.mtime_ns for source in sources.values()),
+        mtime_ns=max(max(one.source.mtime_ns, one.changed_ns) for one in taken),
         tag=digest.hexdigest()[:32],
         pieces=pieces,
         starts=starts[:-1],
@@ -193,21 +200,20 @@ def pixels_of(source: Source, headers: Sequence[HDUHeader], image: Image, box: B
     return TiledPixels(source.file.fileno(), image.hdu, bitpix, image.shape, tile, box)
 
 
-def _pieces(taken: Sequence[Taken]) -> Iterator[bytes | Pixels]:
+def _pieces(taken: Sequence[Taken], *, follows: bool) -> Iterator[bytes | Pixels]:
     chosen = [(one, selection) for one in taken for selection in one.selections]
-    lone = len(chosen) == 1 and chosen[0][1].image.hdu == 0
-    if not lone:
+    lone = len(chosen) == 1 and chosen[0][1].image.hdu == 0 and not follows
+    if not lone and not follows:
         datasets = {one.did for one, _ in chosen}
         note = history(f"Cutouts by vo-service of {', '.join(sorted(datasets))}"[:2000])
-        first = taken[0]
         if len(datasets) == 1:
-            yield stripped_primary(cards_of(_header(first.source, first.headers[0])), note)
+            yield stripped_primary(cards_of(_header(taken[0], 0)), note)
         else:
             yield plain_primary(note)
     for one, selection in chosen:
         image, box = selection.image, selection.box
         pixels = pixels_of(one.source, one.headers, image, box)
-        cards = cards_of(_header(one.source, one.headers[image.hdu]))
+        cards = cards_of(_header(one, image.hdu))
         more = _said(one, selection)
         yield cut_header(cards, image.values, box, primary=lone, more=more)
         yield pixels
@@ -246,10 +252,13 @@ def _said(one: Taken, selection: Selection) -> list[bytes]:
         *history(f"Cutout by vo-service of {one.did}"),
         *history(f"  asked for: {one.said}"[:1000]),
         *history(f"  pixels [{section}] of HDU {selection.image.hdu}"),
+        *(history("  header with the corrections of the archive") if one.edits else ()),
     ]
 
 
-def _header(source: Source, header: HDUHeader) -> bytes:
+def _header(one: Taken, hdu: int) -> bytes:
+    """A header as the file has it, corrected if it is to be."""
+    source, header = one.source, one.headers[hdu]
     if header.header_offset is None or header.data_offset is None:
         raise _changed(source)
     end = header.data_offset
@@ -262,7 +271,8 @@ def _header(source: Source, header: HDUHeader) -> bytes:
     begin = b"XTENSION=" if header.index else b"SIMPLE  ="
     if not content.startswith(begin):
         raise _changed(source)
-    return bytes(content)
+    edits = one.edits.get(hdu)
+    return rewritten(bytes(content), edits) if edits else bytes(content)
 
 
 def _changed(source: Source) -> TransientError:

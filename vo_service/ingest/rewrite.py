@@ -20,11 +20,21 @@ from dataclasses import dataclass
 from vo_service.errors import UsageError
 from vo_service.ingest.cards import CARD, Card, locate_cards, parse_cards
 from vo_service.ingest.checksum import encode_checksum, sum32
-from vo_service.ingest.corrections import Outcome, decide
+from vo_service.ingest.corrections import Edit, Outcome, decide
 from vo_service.ingest.headers import BLOCK, read_headers
 from vo_service.model.correction import Correction
 
-__all__ = ["CorrectedHeaders", "card_records", "corrected_headers", "rewritten"]
+__all__ = [
+    "CorrectedHeaders",
+    "HeaderEdits",
+    "by_hdu",
+    "card_records",
+    "corrected_headers",
+    "rewritten",
+]
+
+#: Corrections of a header by the number of the card, in their order.
+HeaderEdits = Mapping[int, Sequence[Correction]]
 
 _FIXED = 20
 _SUM = re.compile(r"[0-9A-Za-z]{16}")
@@ -77,18 +87,15 @@ def corrected_headers(
         )
     hdus = read_headers(descriptor)
     edits, outcomes = decide(hdus, corrections)
+    chosen = by_hdu(edits)
     parts: list[bytes | tuple[int, int]] = []
     digest = hashlib.sha256()
     position = 0
     for hdu in hdus:
-        chosen: dict[int, list[Correction]] = {}
-        for edit in edits:
-            if edit.hdu == hdu.index:
-                chosen.setdefault(edit.card, []).append(edit.correction)
-        if not chosen or hdu.header_offset is None or hdu.data_offset is None:
+        if hdu.index not in chosen or hdu.header_offset is None or hdu.data_offset is None:
             continue
         old = os.pread(descriptor, hdu.data_offset - hdu.header_offset, hdu.header_offset)
-        new = rewritten(old, chosen)
+        new = rewritten(old, chosen[hdu.index])
         digest.update(new)
         parts += [(position, hdu.header_offset), new]
         position = hdu.data_offset
@@ -100,8 +107,16 @@ def corrected_headers(
     )
 
 
-def rewritten(header: bytes, edits: Mapping[int, Sequence[Correction]]) -> bytes:
-    """The blocks of one header after *edits*: by the number of the card, in their order."""
+def by_hdu(edits: Sequence[Edit]) -> dict[int, HeaderEdits]:
+    """The edits of each HDU that has some, by its number."""
+    found: dict[int, dict[int, list[Correction]]] = {}
+    for edit in edits:
+        found.setdefault(edit.hdu, {}).setdefault(edit.card, []).append(edit.correction)
+    return dict(found)
+
+
+def rewritten(header: bytes, edits: HeaderEdits) -> bytes:
+    """The blocks of one header after *edits*."""
     records = [header[place : place + CARD] for place in range(0, len(header), CARD)]
     end = next(i for i, r in enumerate(records) if r[:3] == b"END" and not r[3:].strip(b" \0"))
     cards, places = locate_cards(records[:end])

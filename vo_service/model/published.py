@@ -1,4 +1,4 @@
-"""The tables that every service publishes: ``ivoa.obscore`` and TAP_SCHEMA itself.
+"""The tables that every service publishes: ``ivoa.obscore``, TAP_SCHEMA itself and others.
 
 `vo_service.db` writes them into TAP_SCHEMA at each upgrade. Source: ObsCore 1.1; TAP 1.1,
 "TAP_SCHEMA" (which describes itself).
@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+from vo_service.model.elsewhere import ELSEWHERE, ELSEWHERE_KEYS
 from vo_service.model.obscore import OBSCORE
 from vo_service.model.provenance_tables import PROVENANCE, PROVENANCE_KEYS
+from vo_service.model.relational_tables import RELATIONAL, RELATIONAL_KEYS
 from vo_service.model.statistics import STATISTICS
 from vo_service.model.table import Catalog, Column, ForeignKey, Position, Schema, Table
 
@@ -114,6 +116,8 @@ PUBLISHED = Catalog(
         ),
         STATISTICS,
         PROVENANCE,
+        ELSEWHERE,
+        RELATIONAL,
         Schema(
             name="tap_schema",
             tables=_TAP_TABLES,
@@ -121,7 +125,9 @@ PUBLISHED = Catalog(
         ),
     ),
     keys=(  # in the order of their names
+        *ELSEWHERE_KEYS,
         *PROVENANCE_KEYS,
+        *RELATIONAL_KEYS,
         _key(1, "tables", "schemas", ("schema_name", "schema_name")),
         _key(2, "columns", "tables", ("table_name", "table_name")),
         _key(3, "keys", "tables", ("from_table", "table_name")),

@@ -6,6 +6,7 @@ every answer are all made from it. Source: TAP 1.1, "TAP_SCHEMA"; VOTable 1.4, "
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -77,7 +78,8 @@ class Table:
     """A published table.
 
     *name* is what a query says (``ivoa.obscore``), *relation* what PostgreSQL reads for it
-    (``archive.obscore``).
+    (``archive.obscore``). Rows whose RA lies in a range of *without* (degrees, the upper end not
+    in it) are left out: they cannot be read now.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Table:
     description: str | None = None
     utype: str | None = None
     position: Position | None = None
+    without: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,14 +136,18 @@ class Rows:
     """A result on its way: fields, Arrow batches, and whether MAXREC cut it.
 
     *batches* may be iterated once; its columns are those of *fields*, in order. *truncated*
-    is meaningful only after the last batch. *release* frees what stands behind the rows
-    (cursor, connection) and may be called at any time, more than once.
+    is meaningful only after the last batch. *missing* tells why rows are not there that should
+    be; None where none is missing. *release* frees what stands behind the rows
+    (cursor, connection) and may be called at any time, more than once. *held_s* are the seconds
+    that a reader may take over all of it, since somebody else waits for what stands behind.
     """
 
     fields: tuple[Field, ...]
     source: AsyncIterator[pa.RecordBatch]
     truncated: bool = False
+    missing: str | None = None
     release: Callable[[], Awaitable[None]] = field(default=_nothing)
+    held_s: float = math.inf
 
     def batches(self) -> AsyncIterator[pa.RecordBatch]:
         """The record batches, once."""

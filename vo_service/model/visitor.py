@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
-__all__ = ["ANYBODY", "Visitor"]
+__all__ = ["ANYBODY", "Visitor", "network_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,14 @@ class Visitor:
 
 #: Nobody in particular.
 ANYBODY = Visitor()
+
+
+def network_of(address: str) -> str:
+    """What is counted for an address: of IPv6 a client has many at will, all in one /64."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return f"address {address}"
+    if parsed.version == 4:
+        return f"address {parsed}"
+    return f"network {ipaddress.ip_network((parsed, 64), strict=False)}"

@@ -2,7 +2,8 @@
 
 Source: SODA 1.0, "Parameters"; DALI 1.1, "Parameters", xtypes interval, circle, polygon.
 Angles are ICRS degrees, wavelengths metres, times MJD (UTC). Names are compared without case;
-parameters that SODA and this service do not define are ignored.
+parameters that SODA and this service do not define are ignored. A list of positions comes as an
+UPLOAD (DALI 1.1, "UPLOAD") and is put into the query by `with_positions`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vo_service.errors import UsageError
 from vo_service.model.obscore import POL_STATES
+from vo_service.model.region import Circle
 from vo_service.model.stencil import Bounds, PixelStencil, Stencil
 from vo_service.params.dali import (
     read_circle,
     read_interval,
+    read_number,
     read_numbers,
     read_polygon,
     read_shape,
@@ -27,8 +30,19 @@ from vo_service.params.dali import (
     wrong,
 )
 from vo_service.params.tap import Pairs
+from vo_service.params.upload import UploadSpec, parse_uploads
 
-__all__ = ["FORMATS", "TAR", "CutoutQuery", "Picture", "parse_cutout_query"]
+__all__ = [
+    "FORMATS",
+    "HEADERS",
+    "MEF",
+    "TAR",
+    "CutoutQuery",
+    "Picture",
+    "Position",
+    "parse_cutout_query",
+    "with_positions",
+]
 
 #: RESPONSEFORMAT, in lower case, to the media type of the answer.
 FORMATS = {
@@ -42,13 +56,20 @@ FORMATS = {
 }
 _FITS = "application/fits"
 
-#: All cutouts of a job in one archive.
-TAR = "application/x-tar"
+#: All cutouts of a job in one archive, or in one FITS file with an extension for each image.
+TAR, MEF = "application/x-tar", "application/fits;extensions=all"
+
+#: Values of HEADER: cards as they stand in the file, or with the archive's corrections.
+HEADERS = ("original", "corrected")
+
+#: Degrees around an uploaded position where neither its row nor RADIUS tells them.
+_RADIUS = 10 / 3600
+_LARGEST_RADIUS = 180.0
 
 _STRETCHES = ("linear", "sqrt", "asinh", "log")
 _NAMES = (
     *("ID", "POS", "CIRCLE", "POLYGON", "BAND", "TIME", "POL", "PIXEL"),
-    *("RESPONSEFORMAT", "STRETCH", "LIMITS", "SIZE"),
+    *("RESPONSEFORMAT", "HEADER", "RADIUS", "STRETCH", "LIMITS", "SIZE"),
 )
 _LONGEST_SIDE = 16_383  # of a WebP
 _DIGITS = 18
@@ -69,13 +90,30 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """A row of an uploaded list: *said* tells which, *radius* is degrees, None where not told."""
+
+    ra: float
+    dec: float
+    radius: float | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class CutoutQuery:
-    """Identifiers and stencils, each with each; how to answer."""
+    """Identifiers and stencils, each with each; how to answer.
+
+    *corrected* wants headers with the archive's corrections. *uploads* are the lists of positions
+    (one at most), and *radius* the degrees around each that does not tell its own.
+    """
 
     ids: tuple[str, ...]
     stencils: tuple[Stencil, ...]
     media_type: str = _FITS
     picture: Picture = Picture()
+    corrected: bool = False
+    uploads: tuple[UploadSpec, ...] = ()
+    radius: float = _RADIUS
 
     @property
     def is_picture(self) -> bool:
@@ -83,7 +121,7 @@ class CutoutQuery:
         return self.media_type in ("image/png", "image/webp")
 
 
-def parse_cutout_query(pairs: Pairs, *, limit: int, archives: bool = False) -> CutoutQuery:
+def parse_cutout_query(pairs: Pairs, *, limit: int, job: bool = False) -> CutoutQuery:
     """Check the parameters of a request for cutouts.
 
     Parameters
@@ -92,14 +130,15 @@ def parse_cutout_query(pairs: Pairs, *, limit: int, archives: bool = False) -> C
         Names and values in the order in which they came.
     limit
         Cutouts at most, of all identifiers with all stencils.
-    archives
-        Whether the answer may be `TAR`.
+    job
+        Whether it is a job's: its answer may be `TAR` and `MEF`, and it takes a list of positions.
 
     Raises
     ------
     UsageError
         Names the parameter, what was given and what was expected.
     """
+    pairs = list(pairs)
     given: dict[str, list[str]] = {name: [] for name in _NAMES}
     for name, value in pairs:
         if value.strip() and (values := given.get(name.upper())) is not None:
@@ -118,14 +157,64 @@ def parse_cutout_query(pairs: Pairs, *, limit: int, archives: bool = False) -> C
             *(given[name] for name in ("BAND", "TIME", "PIXEL")),
         )
     )
-    if asked > limit:
-        raise UsageError(f"the request is for {asked} cutouts: expected at most {limit}")
+    _check_number(asked, limit)
     return CutoutQuery(
         ids=ids,
         stencils=_stencils(given),
-        media_type=_media_type(single("RESPONSEFORMAT", given), archives=archives),
+        media_type=_media_type(single("RESPONSEFORMAT", given), job=job),
         picture=_picture(given),
+        corrected=_header(single("HEADER", given)) == "corrected",
+        uploads=_uploads(pairs, given, job=job),
+        radius=_radius(single("RADIUS", given)),
     )
+
+
+def with_positions(query: CutoutQuery, positions: Sequence[Position], *, limit: int) -> CutoutQuery:
+    """The query about each of *positions*, in their order, with each of its stencils.
+
+    Raises
+    ------
+    UsageError
+        If that is more than *limit* cutouts.
+    """
+    _check_number(len(query.ids) * len(positions) * len(query.stencils), limit)
+    stencils = []
+    for position in positions:
+        radius = query.radius if position.radius is None else position.radius
+        said = f"{position.said}: CIRCLE={position.ra!r} {position.dec!r} {radius!r}"
+        shape = Circle(position.ra % 360.0, position.dec, radius)
+        stencils += [
+            replace(stencil, shape=shape, text=f"{said} {stencil.text}".rstrip())
+            for stencil in query.stencils
+        ]
+    return replace(query, stencils=tuple(stencils), uploads=())
+
+
+def _check_number(asked: int, limit: int) -> None:
+    if asked > limit:
+        raise UsageError(f"the request is for {asked} cutouts: expected at most {limit}")
+
+
+def _header(text: str | None) -> str:
+    said = (text or HEADERS[0]).lower()
+    if said not in HEADERS:
+        raise UsageError(f"HEADER={short(said)}: expected {' or '.join(HEADERS)}")
+    return said
+
+
+def _uploads(pairs: Pairs, given: dict[str, list[str]], *, job: bool) -> tuple[UploadSpec, ...]:
+    uploads = parse_uploads(pairs, 1)
+    if uploads and not job:
+        raise UsageError("UPLOAD: a list of positions is cut by a job: expected it at /soda/async")
+    if uploads and (given["POS"] or given["CIRCLE"] or given["POLYGON"]):
+        raise UsageError("UPLOAD: the list has the positions: expected no POS, CIRCLE, POLYGON")
+    if given["RADIUS"] and not uploads:
+        raise UsageError("RADIUS is that of uploaded positions: expected UPLOAD, or CIRCLE")
+    return uploads
+
+
+def _radius(text: str | None) -> float:
+    return _RADIUS if text is None else read_number("RADIUS", text, 0.0, _LARGEST_RADIUS)
 
 
 def _stencils(given: dict[str, list[str]]) -> tuple[Stencil, ...]:
@@ -212,8 +301,9 @@ def _picture(given: dict[str, list[str]]) -> Picture:
     return Picture(stretch, limits, size)
 
 
-def _media_type(asked: str | None, *, archives: bool) -> str:
-    known = FORMATS | ({"tar": TAR, TAR: TAR} if archives else {})
+def _media_type(asked: str | None, *, job: bool) -> str:
+    # What is asked for at once is one file in any case.
+    known = FORMATS | ({"mef": MEF, "tar": TAR, TAR: TAR} if job else {"mef": _FITS})
     key = "".join((asked or _FITS).lower().split())
     answer = known.get(key) or known.get(key.partition(";")[0])
     if answer is None:

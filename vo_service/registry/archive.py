@@ -28,7 +28,10 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionFacts:
-    """A collection: what its file says, what its registry file adds, what its rows cover."""
+    """A collection: what its file says, what its registry file adds, what its rows cover.
+
+    *products* are the dataproduct_types of its public rows, *hips* addresses of its sky images.
+    """
 
     name: str
     title: str
@@ -37,6 +40,18 @@ class CollectionFacts:
     instruments: Sequence[str]
     text: CollectionText
     coverage: Coverage
+    products: frozenset[str] = frozenset()
+    hips: Sequence[str] = ()
+
+    @property
+    def shown_coverage(self) -> Coverage:
+        """What it covers: what the operator says stands for what was found."""
+        said, found = self.text.coverage, self.coverage
+        return Coverage(
+            spatial=said.spatial or found.spatial,
+            temporal=found.temporal if said.temporal is None else said.temporal,
+            spectral=found.spectral if said.spectral is None else said.spectral,
+        )
 
     @property
     def shown_title(self) -> str:
@@ -58,12 +73,19 @@ class ServiceFacts:
         Its VOSI capabilities document.
     tables
         The elements below its tableset, as XML; None where it has no tables of its own.
+    products
+        The dataproduct_types that it finds; None for all.
     """
 
     key: str
     name: str
     capabilities: bytes
     tables: bytes | None = None
+    products: frozenset[str] | None = None
+
+    def serves(self, collection: CollectionFacts) -> bool:
+        """Whether it finds anything of a collection."""
+        return self.products is None or not self.products.isdisjoint(collection.products)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

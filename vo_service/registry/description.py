@@ -199,7 +199,7 @@ class OrganisationText(Described):
 
 
 class PublisherText(Written):
-    """All of ``publisher.yaml``."""
+    """All of ``publisher.yaml``; what is said of a service stands under its key."""
 
     authority: Described = Described()
     organisation: OrganisationText = OrganisationText()
@@ -207,6 +207,17 @@ class PublisherText(Written):
     creators: tuple[Creator, ...] = ()
     rights: Rights | None = None
     tap: Described = Described()
+    sia2: Described = Described()
+    sia: Described = Described()
+    scs: Described = Described()
+    ssa: Described = Described()
+    datalink: Described = Described()
+    soda: Described = Described()
+
+    def service(self, key: str) -> Described:
+        """What is said of a service."""
+        said: Described = getattr(self, key, Described())
+        return said
 
 
 class CoverageText(Written):

@@ -17,7 +17,6 @@ from vo_service.registry.archive import Coverage
 from vo_service.registry.description import (
     CollectionText,
     Contact,
-    CoverageText,
     Creator,
     Relation,
     Rights,
@@ -31,6 +30,7 @@ __all__ = [
     "add_content",
     "add_coverage",
     "add_curation",
+    "add_hips",
     "add_rights",
     "resource",
 ]
@@ -64,6 +64,8 @@ _AUXILIARY = {
     "ivo://ivoa.net/std/SODA#sync-1.0": "ivo://ivoa.net/std/SODA#sync-1.0",
     "ivo://ivoa.net/std/SODA#async-1.0": "ivo://ivoa.net/std/SODA#async-1.0",
 }
+
+_HIPS = "ivo://ivoa.net/std/hips#hips-1.0"
 
 #: h c, in J m.
 _HC = float((constants.h * constants.c).to_value("J m"))
@@ -180,12 +182,20 @@ def add_capabilities(
                 element.append(interface)
 
 
-def add_coverage(root: etree._Element, found: Coverage, said: CoverageText) -> None:
-    """Where, when and at which energies; what the operator says stands for what was found."""
-    spatial = said.spatial or found.spatial
-    temporal = found.temporal if said.temporal is None else said.temporal
-    spectral = found.spectral if said.spectral is None else said.spectral
+def add_hips(root: etree._Element, addresses: Iterable[str]) -> None:
+    """Sky images of a collection (HiPS 1.0, "HiPS and the VO registry")."""
+    for address in addresses:
+        element = add(root, "capability", standardID=_HIPS)
+        interface = add(element, "interface", **{TYPE: "vs:ParamHTTP"}, role="std")
+        add(interface, "accessURL", address, use="base")
+
+
+def add_coverage(
+    root: etree._Element, covered: Coverage, wavebands: Iterable[str]
+) -> etree._Element:
+    """Where, when and at which energies."""
     coverage = add(root, "coverage")
+    spatial, temporal, spectral = covered.spatial, covered.temporal, covered.spectral
     if spatial:
         add(coverage, "spatial", re.sub(r"\s+", " ", spatial.strip()))
     for first, last in temporal:
@@ -193,7 +203,6 @@ def add_coverage(root: etree._Element, found: Coverage, said: CoverageText) -> N
     for shortest, longest in spectral:
         # Energies: the longest wavelength is the lowest of them.
         add(coverage, "spectral", f"{_HC / longest:.6g} {_HC / shortest:.6g}")
-    for messenger in said.wavebands:
+    for messenger in wavebands:
         add(coverage, "waveband", messenger)
-    if said.region_of_regard is not None:
-        add(coverage, "regionOfRegard", f"{said.region_of_regard:g}")
+    return coverage

@@ -26,9 +26,11 @@ from vo_service.registry.elements import (
     Subject,
     add_capabilities,
     add_coverage,
+    add_hips,
     add_rights,
     resource,
 )
+from vo_service.registry.sky import joined
 
 __all__ = ["MANAGED", "Record", "build_records", "collection_set", "dated"]
 
@@ -159,15 +161,15 @@ def _registry(facts: ArchiveFacts) -> Record:
 
 def _service(facts: ArchiveFacts, service: ServiceFacts) -> Record:
     name, _ = _organisation_of(facts)
-    shown = [one for one in facts.collections if one.text.register_it]
+    shown = [one for one in facts.collections if one.text.register_it and service.serves(one)]
     holds = "; ".join(
         f"{one.shown_title} ({', '.join((*one.facilities, *one.instruments))})" for one in shown
     )
-    said = facts.text.tap if service.key == "tap" else Described()
+    said = facts.text.service(service.key)
     subject = _subject(
         facts, "vs:CatalogService", facts.own(service.key), said,
         (
-            f"{name}: {service.name}",
+            _title_of(facts, service),
             f"{service.name} for the archive of {name}. It holds: {holds or 'nothing yet'}.",
         ),
     )  # fmt: skip
@@ -189,24 +191,32 @@ def _service(facts: ArchiveFacts, service: ServiceFacts) -> Record:
     ):
         for value in dict.fromkeys(values):
             add(root, tag, value)
+    if shown:
+        covered = joined([one.shown_coverage for one in shown])
+        bands = (band for one in shown for band in one.text.coverage.wavebands)
+        add_coverage(root, covered, dict.fromkeys(bands))
     if service.tables is not None:
         etree.SubElement(root, "tableset")
     return _record(root, subject, tables=service.tables)
 
 
+def _title_of(facts: ArchiveFacts, service: ServiceFacts) -> str:
+    said = facts.text.service(service.key)
+    return said.title or f"{_organisation_of(facts)[0]}: {service.name}"
+
+
 def _collection(facts: ArchiveFacts, collection: CollectionFacts) -> Record:
     said = collection.text
+    services = [service for service in facts.services if service.serves(collection)]
     subject = _subject(
         facts, "vs:CatalogResource", facts.ivoid(collection.name), said,
         (collection.title, collection.description or collection.title),
     )  # fmt: skip
     served = tuple(
         Relation.model_construct(
-            type="IsServedBy",
-            title=f"{_organisation_of(facts)[0]}: {service.name}",
-            ivoid=facts.own(service.key),
+            type="IsServedBy", title=_title_of(facts, service), ivoid=facts.own(service.key)
         )
-        for service in facts.services
+        for service in services
     )
     root = resource(
         replace(
@@ -221,13 +231,16 @@ def _collection(facts: ArchiveFacts, collection: CollectionFacts) -> Record:
         )
     )
     add_rights(root, said.rights or facts.text.rights)
-    documents = [service.capabilities for service in facts.services]
+    documents = [service.capabilities for service in services]
     add_capabilities(root, documents, auxiliary=True)
+    add_hips(root, collection.hips)
     for facility in collection.facilities:
         add(root, "facility", facility)
     for instrument in collection.instruments:
         add(root, "instrument", instrument)
-    add_coverage(root, collection.coverage, said.coverage)
+    coverage = add_coverage(root, collection.shown_coverage, said.coverage.wavebands)
+    if (regard := said.coverage.region_of_regard) is not None:
+        add(coverage, "regionOfRegard", f"{regard:g}")
     return _record(root, subject, _COLLECTIONS, collection_set(collection.name))
 
 

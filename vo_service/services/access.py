@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import time
 from collections import OrderedDict, deque
@@ -27,7 +26,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from vo_service.db import people
 from vo_service.errors import TooManyError, TransientError, UnauthorizedError
-from vo_service.model.visitor import Visitor
+from vo_service.model.visitor import Visitor, network_of
 
 __all__ = ["AccessService", "Attempts", "digest_of", "hash_password", "new_secret"]
 
@@ -156,7 +155,7 @@ class AccessService:
         known = self._remember(name, password, stored or self._nobodys)
         if not self._is_remembered(known):
             right = self._attempts.begin(
-                [(f"account {name[:64]}", _PER_ACCOUNT), (_place(address), _PER_ADDRESS)]
+                [(f"account {name[:64]}", _PER_ACCOUNT), (network_of(address), _PER_ADDRESS)]
             )
             fits = await self._verify(stored or self._nobodys, password)
             if stored is None or not fits:
@@ -220,16 +219,6 @@ class AccessService:
                 yield connection
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise TransientError("the database is not available now; try again soon") from error
-
-
-def _place(address: str) -> str:
-    """What attempts from an address are counted under: of IPv6, one has many at will."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return f"address {address}"
-    bits = 32 if parsed.version == 4 else 64
-    return f"address {ipaddress.ip_network((parsed, bits), strict=False)}"
 
 
 def _fits(stored: str, password: str) -> bool:

@@ -165,6 +165,8 @@ class BundleService:
                 found |= dict.fromkeys(batch.column(name).to_pylist())
             if rows.truncated:
                 self._check_number(limit + 1)
+            if rows.missing is not None:
+                raise TransientError(f"{rows.missing}, but not all files that were asked for")
         finally:
             await rows.aclose()
         return [did for did in found if did is not None]

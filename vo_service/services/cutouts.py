@@ -6,10 +6,12 @@ Angles are ICRS degrees, wavelengths metres, times MJD (UTC).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 from vo_service.db.soda import Extent
 from vo_service.formats.encoder import Input, ServiceDescriptor
+from vo_service.params.soda import HEADERS
 from vo_service.settings import Settings
 
 __all__ = ["SODA_ASYNC", "SODA_SYNC", "cutout_descriptor", "cutouts_descriptor", "soda_url"]
@@ -52,14 +54,14 @@ def cutout_descriptor(settings: Settings, extent: Extent, identifier: str) -> Se
     )
 
 
-def _inputs(extent: Extent | None) -> list[Input]:
+@lru_cache(64)
+def _inputs(extent: Extent | None) -> tuple[Input, ...]:
     """Parameters of SODA; of a known dataset only those that it can be cut by."""
     known = extent is not None
     circle, polygon = _circle(extent), _polygon(extent)
     band, time = _interval(extent, "em"), _interval(extent, "t")
-    states = extent.pol_states.split("/") if extent and extent.pol_states else []
-    shape = {"datatype": "double", "unit": "deg", "ucd": "pos.outline;obs"}
-    interval = {"datatype": "double", "arraysize": "2", "xtype": "interval"}
+    states = tuple(extent.pol_states.split("/")) if extent and extent.pol_states else ()
+    shape: dict[str, Any] = {"datatype": "double", "unit": "deg", "ucd": "pos.outline;obs"}
     inputs = []
     if circle or not known:
         inputs += [
@@ -85,30 +87,18 @@ def _inputs(extent: Extent | None) -> list[Input]:
                 description="Longitudes and latitudes of the vertices (ICRS)",
             ),
         ]
-    if band or not known:
-        inputs.append(
-            Input(
-                name="BAND",
-                **interval,
-                unit="m",
-                ucd="em.wl;stat.interval",
-                minimum=band and band[0],
-                maximum=band and band[1],
-                description="Wavelengths in vacuum, from and to",
-            )
-        )
-    if time or not known:
-        inputs.append(
-            Input(
-                name="TIME",
-                **interval,
-                unit="d",
-                ucd="time.interval;obs.exposure",
-                minimum=time and time[0],
-                maximum=time and time[1],
-                description="Times (MJD, UTC), from and to",
-            )
-        )
+    for name, (unit, ucd, said, ends) in {
+        "BAND": ("m", "em.wl;stat.interval", "Wavelengths in vacuum, from and to", band),
+        "TIME": ("d", "time.interval;obs.exposure", "Times (MJD, UTC), from and to", time),
+    }.items():
+        if ends or not known:
+            low, high = ends or (None, None)
+            inputs.append(
+                Input(
+                    name=name, datatype="double", arraysize="2", xtype="interval", unit=unit,
+                    ucd=ucd, minimum=low, maximum=high, description=said,
+                )
+            )  # fmt: skip
     if states or not known:
         inputs.append(
             Input(
@@ -121,11 +111,19 @@ def _inputs(extent: Extent | None) -> list[Input]:
     inputs.append(
         Input(name="PIXEL", description="Pixels as [hdu][x1:x2,y1:y2], counted from 1; * for all")
     )
-    formats: Sequence[str] = ("application/fits", "image/png", "image/webp")
-    inputs.append(
-        Input(name="RESPONSEFORMAT", options=formats, description="FITS, or a picture of it")
-    )
-    return inputs
+    inputs += [
+        Input(
+            name="HEADER",
+            options=HEADERS,
+            description="Cards as they stand in the file, or with the corrections of the archive",
+        ),
+        Input(
+            name="RESPONSEFORMAT",
+            options=("application/fits", "mef", "image/png", "image/webp"),
+            description="FITS (mef: all cutouts of a job as extensions of one file), or a picture",
+        ),
+    ]
+    return tuple(inputs)
 
 
 def _circle(extent: Extent | None) -> str | None:

@@ -60,6 +60,19 @@ EXAMPLES = (
         tables=_OBSCORE,
     ),
     Example(
+        id="elsewhere",
+        name="What exists at a position, here and at other sites",
+        description="Counts by facility and instrument; rows of this archive have the origin here.",
+        query=(
+            "SELECT origin, facility_name, instrument_name, COUNT(*) AS products\n"
+            "FROM elsewhere.everything\n"
+            "WHERE 1 = INTERSECTS(CIRCLE('ICRS', 149.38, 69.65, 0.1), s_region)\n"
+            "GROUP BY origin, facility_name, instrument_name\n"
+            "ORDER BY products DESC"
+        ),
+        tables=("elsewhere.everything",),
+    ),
+    Example(
         id="columns",
         name="What the columns of ivoa.obscore mean",
         query=(

@@ -1,13 +1,15 @@
 """Fetch a file from an address that a client gave, without being led where it may not go.
 
-Only http and https; a host name is resolved once, all of its addresses must be public, and
-one of those very addresses is connected to; each redirect is checked like the first address.
+Only http and https; a host name is resolved once, all of its addresses must be public (but for a
+host that the operator named), and one of those very addresses is connected to; each redirect is
+checked like the first address.
 No proxy and no credentials are taken from the environment. Limits: bytes, seconds in all.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,13 +28,20 @@ __all__ = ["fetch", "is_public"]
 
 _REDIRECTS = 3
 _MOVED = frozenset({301, 302, 303, 307, 308})
+_EXCERPT, _EXCERPT_BYTES = 300, 20_000
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 async def fetch(
-    url: str, target: Path, *, bytes_limit: int, limit_s: float, private: bool = False
+    url: str,
+    target: Path,
+    *,
+    bytes_limit: int,
+    limit_s: float,
+    private: bool = False,
+    named: frozenset[tuple[str, int]] = frozenset(),
 ) -> str | None:
     """Write what lies at *url* to *target*.
 
@@ -44,6 +53,9 @@ async def fetch(
         Bytes of the file, seconds for everything.
     private
         Whether private, loopback and other special addresses may be connected to.
+    named
+        Hosts and ports that the operator named, whatever their addresses; what they say in an
+        error is told, which a client who gave the address must not see.
 
     Returns
     -------
@@ -59,12 +71,12 @@ async def fetch(
     """
     try:
         with anyio.fail_after(limit_s):
-            backend = _PublicBackend(private)
+            backend = _PublicBackend(private, named)
             # One connection and no waiting for more; HTTP/1.1, no proxy.
             async with httpcore.AsyncConnectionPool(
                 max_connections=1, network_backend=backend
             ) as pool:
-                return await _follow(pool, url, target, bytes_limit)
+                return await _follow(pool, url, target, bytes_limit, telling=bool(named))
     except TimeoutError:
         raise UsageError(f"{url[:200]} took longer than {limit_s:g} s") from None
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
@@ -73,7 +85,7 @@ async def fetch(
 
 
 async def _follow(
-    pool: httpcore.AsyncConnectionPool, url: str, target: Path, limit: int
+    pool: httpcore.AsyncConnectionPool, url: str, target: Path, limit: int, *, telling: bool
 ) -> str | None:
     for _ in range(_REDIRECTS + 1):
         parts = split_url(url)
@@ -95,10 +107,23 @@ async def _follow(
                 url = urljoin(url, answer["location"])
                 continue
             if response.status != 200:
-                raise UsageError(f"{url[:200]} answered {response.status}: expected 200")
+                said = await _excerpt(response) if telling else ""
+                raise UsageError(f"{url[:200]} answered {response.status}: expected 200{said}")
             await _save(response, target, limit, url)
             return answer.get("content-type")
     raise UsageError(f"{url[:200]} is one redirect too many: expected at most {_REDIRECTS}")
+
+
+async def _excerpt(response: httpcore.Response) -> str:
+    """The beginning of what an answer says, without markup."""
+    start = b""
+    async for chunk in response.aiter_stream():
+        start += chunk
+        if len(start) > _EXCERPT_BYTES:
+            break
+    text = re.sub(r"<[^<>]*>|[^ -~]", " ", start[:_EXCERPT_BYTES].decode("utf-8", "replace"))
+    said = " ".join(text.split())[:_EXCERPT]
+    return f"; it says: {said}" if said else ""
 
 
 async def _save(response: httpcore.Response, target: Path, limit: int, url: str) -> None:
@@ -114,8 +139,9 @@ async def _save(response: httpcore.Response, target: Path, limit: int, url: str)
 class _PublicBackend(httpcore.AnyIOBackend):
     """Connections to the addresses of a host, if they are all public."""
 
-    def __init__(self, private: bool) -> None:
+    def __init__(self, private: bool, named: frozenset[tuple[str, int]]) -> None:
         self._private = private
+        self._named = named
 
     async def connect_tcp(
         self,
@@ -128,11 +154,11 @@ class _PublicBackend(httpcore.AnyIOBackend):
         """Connect to *host*, whose name is looked up here and nowhere else."""
         addresses = await _resolve(host, port)
         for address in addresses:
-            if not (self._private or is_public(address)):
-                raise UsageError(
-                    f"{host} has the address {address}: expected a public one "
-                    "(the operator may allow others: upload_private_addresses)"
-                )
+            if not (self._private or (host, port) in self._named or is_public(address)):
+                said = f"{host} has the address {address}: expected a public one"
+                if not self._named:
+                    said += " (the operator may allow others: upload_private_addresses)"
+                raise UsageError(said)
         failure: Exception | None = None
         for address in addresses:
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,6 +18,7 @@ from typing import Any
 
 import psycopg
 
+from vo_service.db.bulk import count_products
 from vo_service.db.connect import Role, conninfo
 from vo_service.db.corrections import CorrectionStore
 from vo_service.db.frames import Counts, FrameStore, Known
@@ -28,6 +30,7 @@ from vo_service.model.collection import Collection, load_collection
 from vo_service.model.correction import CorrectionSet
 from vo_service.model.observation import Frame, Refusal
 from vo_service.services.alarm import AlarmKind, alarm_if_broken, raise_alarm
+from vo_service.services.bulk import build_missing, bulk_load
 from vo_service.services.publication import finish, operator
 from vo_service.settings import Settings
 
@@ -43,6 +46,7 @@ class IngestRequest:
 
     *file* is by what `find_collection` found the collection (`known_as`), so that its release
     rules can be read again later; *origin* where the files come from, else host and directory.
+    *bulk* is for a first load: indexes are built after it (`vo_service.services.bulk`).
     """
 
     collection: Collection
@@ -51,6 +55,7 @@ class IngestRequest:
     origin: str | None = None
     processes: int = 2
     headers_only: bool = False
+    bulk: bool = False
 
 
 def find_collection(settings: Settings, name: str) -> Collection:
@@ -113,6 +118,7 @@ def ingest(
     found: Callable[[int], None] = lambda _: None,
     done: Callable[[Counts], None] = lambda _: None,
     refused: Callable[[Refusal], None] = lambda _: None,
+    built: Callable[[int, int], None] = lambda built, total: None,
 ) -> Counts:
     """Ingest files of one collection.
 
@@ -126,6 +132,8 @@ def ingest(
         Called after each batch with what has happened so far.
     refused
         Called with each refusal.
+    built
+        Called while indexes are built with the number of those that are, and of all.
 
     Returns
     -------
@@ -135,11 +143,14 @@ def ingest(
     Raises
     ------
     VOError
-        If a path is not there or another ingest of the collection runs.
+        If a path is not there, another ingest of the collection runs, or *bulk* is not for
+        this archive.
     """
     collection = request.collection
     origin = _origin(request)
     counts = Counts()
+    if not request.bulk:
+        build_missing(settings, built)
     with (
         alarm_if_broken(settings, AlarmKind.INGEST, f"ingest of {collection.name}"),
         psycopg.connect(conninfo(settings, Role.WRITER), autocommit=True) as connection,
@@ -155,9 +166,7 @@ def ingest(
             store.add_roots(collection.name, map(str, roots))
         files = list(find_files(request.paths, collection, headers_only=request.headers_only))
         found(len(files))
-        number = store.start_run(collection.name)
         publication = PublicationStore(connection)
-        run = _Run(number, origin, connection, store, publication, settings, counts)
         changed = _changed(store, request, roots, files, counts)
         outcomes = read_frames(
             changed,
@@ -170,10 +179,17 @@ def ingest(
             ),
             processes=request.processes,
         )
-        while batch := list(islice(outcomes, _BATCH)):
-            for refusal in run.take(batch):
-                refused(refusal)
-            done(counts)
+        away: AbstractContextManager[None] = nullcontext()
+        if request.bulk:
+            coming = len(files) - count_products(connection, collection.name)
+            away = bulk_load(settings, max(0, coming), built)
+        with away:
+            number = store.start_run(collection.name)
+            run = _Run(number, origin, connection, store, publication, settings, counts)
+            while batch := list(islice(outcomes, _BATCH)):
+                for refusal in run.take(batch):
+                    refused(refusal)
+                done(counts)
         done(counts)
         store.end_run(number, counts)
     _alarm_if_refused(settings, collection.name, counts)

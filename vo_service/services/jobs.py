@@ -7,11 +7,13 @@ made it; one that nobody known made belongs to whoever has its identifier of 128
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,15 @@ from vo_service.errors import ForbiddenError, NotFoundError, TooLargeError, Tran
 from vo_service.model.job import ACTIVE, Job, JobFilter, Lane, Parameter, Phase
 from vo_service.model.visitor import Visitor
 from vo_service.params.uws import Wait, merge_parameters
+from vo_service.services.drain import Drain
 from vo_service.services.estimates import Estimator
 from vo_service.services.results import part_file, remove_unfinished
 from vo_service.services.uploads import Part
 from vo_service.settings import Settings
 
 __all__ = ["JobService"]
+
+_log = logging.getLogger(__name__)
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
@@ -58,6 +63,8 @@ class JobService:
         What a job is expected to cost; None where nothing can be foretold.
     service
         Whose jobs these are; those of others are not seen.
+    drain
+        Nobody waits any more once it has begun.
     """
 
     def __init__(
@@ -66,13 +73,16 @@ class JobService:
         pool: Pool,
         notices: Notices,
         estimator: Estimator | None = None,
+        *,
         service: str = "tap",
+        drain: Drain | None = None,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._notices = notices
         self._estimator = estimator
         self._service = service
+        self._drain = drain or Drain()
 
     async def create(
         self,
@@ -104,6 +114,7 @@ class JobService:
                 destruction=now + timedelta(seconds=self._settings.job_retention_s),
                 service=self._service,
             )
+        _log.info("job-%d made", job.number)  # the id of its log lines, with that of this request
         return await self._start(job) if run else job
 
     async def get(self, client: Visitor, job_id: str) -> Job:
@@ -130,11 +141,11 @@ class JobService:
             if about in (None, number):
                 changed.set()
 
-        with self._notices.told(look):
+        with self._notices.told(look), self._drain.told(partial(look, None, None)):
             while True:
                 changed = anyio.Event()
                 job = await self.get(client, job_id)
-                if job.phase != start or job.phase not in ACTIVE:
+                if job.phase != start or job.phase not in ACTIVE or self._drain.begun:
                     return job
                 with anyio.move_on_after(deadline - anyio.current_time()) as scope:
                     await changed.wait()

@@ -46,7 +46,7 @@ class Patience:
     cost_per_s: float
 
     async def wait(
-        self, statement: ClauseElement, work: Awaitable[_T], person: str | None = None
+        self, statement: ClauseElement | str, work: Awaitable[_T], person: str | None = None
     ) -> _T:
         """The result of *work*, which runs *statement* for *person*.
 
@@ -72,7 +72,7 @@ class Patience:
             )
         return outcome[0]
 
-    async def _expected_s(self, statement: ClauseElement, person: str | None) -> float:
+    async def _expected_s(self, statement: ClauseElement | str, person: str | None) -> float:
         try:
             async with self.pool.connection() as connection:
                 found = await estimate(connection, statement, person)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -18,23 +19,28 @@ async def unless(event: Awaitable[None], work: Awaitable[_T]) -> list[_T]:
     Returns
     -------
     list
-        The one result of *work*, or nothing where it was cancelled. What *work* raises is
-        raised as it is, not in a group.
+        The one result of *work*, or nothing where it was cancelled. What *work* or *event* raises
+        is raised as it is, not in a group.
+
+    Notes
+    -----
+    A task and a scope, and not a task group: every request passes here several times.
     """
     outcome: list[_T] = []
-    failure: list[Exception] = []
-    async with anyio.create_task_group() as group:
+    failure: list[BaseException | None] = []
+    with anyio.CancelScope() as scope:
 
-        async def listen() -> None:
-            await event
-            group.cancel_scope.cancel()
+        def happened(seen: asyncio.Future[None]) -> None:
+            if not seen.cancelled():
+                failure.append(seen.exception())
+                scope.cancel()
 
-        group.start_soon(listen)
+        watch = asyncio.ensure_future(event)
+        watch.add_done_callback(happened)
         try:
             outcome.append(await work)
-        except Exception as error:  # raised below: a group would wrap it
-            failure.append(error)
-        group.cancel_scope.cancel()
-    if failure:
+        finally:
+            watch.cancel()
+    if not outcome and failure and failure[0] is not None:
         raise failure[0]
     return outcome

@@ -8,6 +8,7 @@ Source: Registry Interfaces 1.1; MISSION D2.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ from vo_service.registry.sky import short_moc
 from vo_service.registry.validity import faults_of
 from vo_service.services.capabilities import SERVICES, registry_capabilities
 from vo_service.services.coverage import refresh_coverage
+from vo_service.services.hips_output import hips_list
+from vo_service.services.relational import mirror_own_records
 from vo_service.settings import Settings
 
 __all__ = [
@@ -110,6 +113,7 @@ def publish_records(settings: Settings) -> Published:
             if ivoid not in wanted and not deleted:
                 store.delete(ivoid, moment)
                 done.deleted.append(ivoid)
+        mirror_own_records(connection, [*done.added, *done.changed])
     return done
 
 
@@ -183,6 +187,7 @@ def gather(settings: Settings) -> ArchiveFacts:
                 name=service.name,
                 capabilities=service.capabilities(settings),
                 tables=tables if service.key == "tap" else None,
+                products=service.products,
             )
             for service in SERVICES
         ],
@@ -193,6 +198,9 @@ def gather(settings: Settings) -> ArchiveFacts:
 
 def _collections(settings: Settings, connection: psycopg.Connection) -> Iterator[CollectionFacts]:
     store, coverages = RecordStore(connection), CoverageStore(connection)
+    images: dict[str, list[str]] = defaultdict(list)
+    for image in hips_list(settings):
+        images[image.get("obs_collection", "")].append(image["hips_service_url"])
     for known in store.collections():
         found = store.covered(known.name)
         kept = coverages.get(known.name)
@@ -211,6 +219,8 @@ def _collections(settings: Settings, connection: psycopg.Connection) -> Iterator
                 temporal=((math.floor(times[0]), math.ceil(times[1])),) if times else (),
                 spectral=tuple(found.wavelengths),
             ),
+            products=found.products,
+            hips=tuple(images.get(known.name, ())),
         )
 
 

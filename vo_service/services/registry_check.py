@@ -7,6 +7,7 @@ collection. Source: RI 1.1; Identifiers 2.0, "Dataset identifiers".
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -21,10 +22,13 @@ from vo_service.db.records import RecordStore
 from vo_service.errors import ConfigError
 from vo_service.registry.records import Record, build_records, dated
 from vo_service.registry.validity import EXAMPLE_AUTHORITY, faults_of
-from vo_service.services.registry import gather
+from vo_service.services.registry import gather, registry_directory
 from vo_service.settings import Settings
 
-__all__ = ["registry_problems"]
+__all__ = ["TERMS_FILE", "registry_problems"]
+
+#: The Unified Astronomy Thesaurus as the IVOA gives it (Vocabularies in the VO 2.1, "Desise").
+TERMS_FILE = "uat.json"
 
 _PATIENCE_S = 10.0
 _MAIL = re.compile(r"\S+@(\S+\.)+\S+")
@@ -52,8 +56,25 @@ def registry_problems(settings: Settings) -> Iterator[str]:
     for record in records:
         for fault in faults_of(dated(record.document, moment, moment), settings.authority):
             yield f"{record.identifier}: {fault}"
+    yield from _unknown_terms(settings, records)
     yield from _unregistered(settings, records)
     yield from _unreachable(records)
+
+
+def _unknown_terms(settings: Settings, records: Sequence[Record]) -> Iterator[str]:
+    """Subjects that the thesaurus does not have, where the operator put it beside the files."""
+    file = registry_directory(settings) / TERMS_FILE
+    if not file.is_file():
+        return
+    try:
+        terms = frozenset(json.loads(file.read_bytes())["terms"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"{file}: expected the IVOA's vocabulary in its JSON form, with 'terms' ({error!r})"
+        return
+    for record in records:
+        for subject in re.findall(rb"<subject>([^<]*)</subject>", record.document):
+            if (term := unescape(subject.decode())) not in terms:
+                yield f"{record.identifier}: subject {term}: {file.name} has no such term"
 
 
 def _unregistered(settings: Settings, records: Sequence[Record]) -> Iterator[str]:

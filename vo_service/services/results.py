@@ -55,7 +55,7 @@ def remove_unfinished(settings: Settings, job_id: str, *, completed: bool = Fals
             for file in place.glob(name):
                 file.unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("job %s: what a worker left cannot be removed now: %s", job_id, error)
+        _log.warning("job %s...: what a worker left cannot be removed now: %s", job_id[:6], error)
 
 
 class Drafts:

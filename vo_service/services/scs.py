@@ -1,7 +1,8 @@
 """Cone search operations: the rows of a published table about a position.
 
-Source: Simple Cone Search 1.03, section 2, with the UCD1+ words that its successor asks for and
-clients of today read. Angles are ICRS degrees.
+Source: Simple Cone Search 1.03, section 2, whose words of UCD1 mark the columns of name and
+position: PyVO (`record.pos`, `record.id`) knows no others, STILTS and TOPCAT know both kinds.
+Angles are ICRS degrees.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ __all__ = ["SCS_STANDARD", "ConeService", "ConeTable", "cone_query"]
 
 SCS_STANDARD = "ivo://ivoa.net/std/ConeSearch"
 
+#: UCD1+, as published tables have it, and what a cone search calls the three.
 _ID, _RA, _DEC = "meta.id;meta.main", "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"
 _MAIN = ";meta.main"
+_ROLES = ("ID_MAIN", "POS_EQ_RA_MAIN", "POS_EQ_DEC_MAIN")
 
 (_DID,) = (column for column in OBSCORE if column.name == "obs_publisher_did")
 
@@ -119,10 +122,10 @@ def _names_rows(column: Column) -> str | None:
 
 
 def _with_roles(field: Field, among: ConeTable) -> Field:
-    """A field with the UCD of its role; no other field has such a one."""
-    roles = {among.identifier: _ID, among.position.ra: _RA, among.position.dec: _DEC}
-    if field.name in roles:
-        return dataclasses.replace(field, ucd=roles[field.name])
-    if field.ucd and field.ucd in roles.values():
+    """A field with the UCD of its role; no other field is the main one of its kind."""
+    main = (among.identifier, among.position.ra, among.position.dec)
+    if field.name in main:
+        return dataclasses.replace(field, ucd=_ROLES[main.index(field.name)])
+    if field.ucd in (_ID, _RA, _DEC):
         return dataclasses.replace(field, ucd=field.ucd.removesuffix(_MAIN))
     return field

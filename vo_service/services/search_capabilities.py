@@ -1,6 +1,7 @@
 """What SIA, SCS and SSA can do, as their VOSI capabilities say it.
 
-Source: SimpleDALRegExt 1.2; VODataService 1.2. Angles are degrees.
+Source: SimpleDALRegExt 1.2; VODataService 1.2. Angles are degrees. No testQuery is given: it must
+find something, and what is found where changes with releases and withdrawals.
 """
 
 from __future__ import annotations
@@ -38,13 +39,6 @@ def sia1_capabilities(settings: Settings, collection: str | None = None) -> byte
         ("imageServiceType", "Pointed"),
         ("maxQueryRegionSize", (("long", "360"), ("lat", "180"))),
         ("maxRecords", str(settings.maxrec_limit)),
-        (
-            "testQuery",
-            (
-                ("pos", (("long", "149.38"), ("lat", "69.65"))),
-                ("size", (("long", "0.2"), ("lat", "0.2"))),
-            ),
-        ),
     )
     capability = Capability(
         standard_id=SIA1_STANDARD,
@@ -70,7 +64,6 @@ def scs_capabilities(settings: Settings, table: str) -> bytes:
             ("maxSR", "180"),
             ("maxRecords", str(settings.maxrec_limit)),
             ("verbosity", "true"),
-            ("testQuery", (("ra", "149.38"), ("dec", "69.65"), ("sr", "0.5"))),
         ),
     )
     return protocol_capabilities(url, capability)
@@ -93,14 +86,6 @@ def ssa_capabilities(settings: Settings, collection: str | None = None) -> bytes
             ("maxSearchRadius", "180"),
             ("maxRecords", str(settings.maxrec_limit)),
             ("defaultMaxRecords", str(settings.maxrec_default)),
-            (
-                "testQuery",
-                (
-                    ("pos", (("long", "325.678"), ("lat", "43.586"))),
-                    ("size", "0.1"),
-                    ("queryDataCmd", "REQUEST=queryData"),
-                ),
-            ),
         ),
     )
     return protocol_capabilities(url, capability)

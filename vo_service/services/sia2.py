@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from vo_service.adql import Statement, build
 from vo_service.adql.moc import read as read_moc
@@ -99,7 +101,7 @@ class ImageService:
             identifier="this",
             access_url=f"{sia2_url(self.settings)}/query",
             standard_id=SIA2_QUERY,
-            inputs=sia2_inputs(self.settings),
+            inputs=sia2_inputs(self.settings.maxrec_limit),
             description="Search for images (SIA 2.0)",
             this=True,
         )
@@ -196,7 +198,8 @@ def _within(name: str, bounds: Bounds) -> Node:
     return build.both(build.at_least(value, low), build.at_most(value, high))
 
 
-def sia2_inputs(settings: Settings) -> list[Input]:
+@lru_cache(1)
+def sia2_inputs(maxrec_limit: int) -> tuple[Input, ...]:
     """All parameters, as a client that knows nothing of SIA may show them."""
     columns = {column.name: column for column in OBSCORE}
     inputs = [
@@ -212,7 +215,7 @@ def sia2_inputs(settings: Settings) -> list[Input]:
             description="A space MOC in ASCII that the image overlaps, such as 4/30-33 (our own)",
         ),
     ]
-    interval = {"datatype": "double", "arraysize": "2", "xtype": "interval"}
+    interval: dict[str, Any] = {"datatype": "double", "arraysize": "2", "xtype": "interval"}
     for name, (start, _) in _OVERLAPS.items():
         unit, said = columns[start].unit, "Wavelength" if name == "BAND" else "Time (MJD, UTC)"
         ucd = "em.wl;stat.interval" if name == "BAND" else "time.interval;obs.exposure"
@@ -245,9 +248,9 @@ def sia2_inputs(settings: Settings) -> list[Input]:
     inputs.append(
         Input(
             name="MAXREC", datatype="int", arraysize=None, minimum="0",
-            maximum=str(settings.maxrec_limit), description="Rows at most; 0: columns only",
+            maximum=str(maxrec_limit), description="Rows at most; 0: columns only",
         )
     )  # fmt: skip
     formats = tuple(known.media_type for known in FORMATS)
     inputs.append(Input(name="RESPONSEFORMAT", options=formats, description="Format of the answer"))
-    return inputs
+    return tuple(inputs)

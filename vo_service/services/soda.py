@@ -11,39 +11,51 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from vo_service.db.datalink import CUTOUT
 from vo_service.db.products import Standing
-from vo_service.db.soda import Dataset, datasets, extents
+from vo_service.db.soda import Dataset, Extent, datasets, extents
 from vo_service.errors import NotFoundError, TransientError
 from vo_service.formats.encoder import ServiceDescriptor
+from vo_service.model.shard import unavailable
 from vo_service.model.visitor import ANYBODY, Visitor
+from vo_service.services.correction_lists import CorrectionLists, FileCorrections
 from vo_service.services.cutouts import cutout_descriptor, cutouts_descriptor
 from vo_service.services.datalink import OWN_CUTOUTS
 from vo_service.services.files import FileService
+from vo_service.services.shard_watch import ShardWatch
 from vo_service.settings import Settings
 
 __all__ = ["Found", "SodaService"]
+
+#: Seconds for a question about datasets, which goes to all shards.
+_ANSWER_S = 10.0
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A dataset and the standing of its file."""
+    """A dataset, the standing of its file, and the corrections of its headers, if wanted."""
 
     dataset: Dataset
     standing: Standing
+    corrections: FileCorrections | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SodaService:
-    """Finds datasets; *pool* holds connections of the role ``vo_door``."""
+    """Finds datasets; *pool* holds connections of the role ``vo_door``.
+
+    Observations of datasets are looked for in all *shards*, so that none may be away.
+    """
 
     pool: Pool
     files: FileService
+    shards: ShardWatch | None = None
 
     async def locate(self, ids: Sequence[str], visitor: Visitor) -> list[Dataset]:
         """The datasets of a request, as far as *visitor* may know of them, in its order.
@@ -60,8 +72,12 @@ class SodaService:
                 raise NotFoundError(f"ID: nothing here has the identifier {did[:200]!r}")
         return [known[did] for did in ids]
 
-    async def check(self, located: Sequence[Dataset], visitor: Visitor) -> list[Found]:
+    async def check(
+        self, located: Sequence[Dataset], visitor: Visitor, *, corrected: bool = False
+    ) -> list[Found]:
         """The same datasets, if *visitor* may read all of their files.
+
+        With the corrections of their headers, if these are to be *corrected*.
 
         Raises
         ------
@@ -71,11 +87,13 @@ class SodaService:
             If one is not released yet; as for ``/data/``.
         """
         found = []
+        lists = CorrectionLists(self.pool)
         for dataset in located:
             standing = await self.files.find(dataset.place, visitor)
             if standing.size is None:
                 raise NotFoundError(f"{dataset.did}: only the header is kept here")
-            found.append(Found(dataset, standing))
+            corrections = await lists.of_file(dataset.place, visitor) if corrected else None
+            found.append(Found(dataset, standing, corrections))
         return found
 
     async def descriptors(
@@ -90,8 +108,14 @@ class SodaService:
         """
         if len(ids) > OWN_CUTOUTS:
             return [cutouts_descriptor(settings, "ID", CUTOUT)]
-        async with self._connection() as connection:
-            known = await extents(connection, ids, visitor.name)
+        try:
+            async with self._connection() as connection:
+                known = await extents(connection, ids, visitor.name)
+        except TransientError:
+            if self.shards is None or not self.shards.parts:
+                raise
+            # What they cover is not known while a shard is away; that there are cutouts is.
+            known = [Extent.unknown(did) for did in ids]
         places = {did: place for place, did in enumerate(ids, 1)}
         return [
             cutout_descriptor(settings, extent, f"{CUTOUT}-{places[extent.did]}")
@@ -100,11 +124,14 @@ class SodaService:
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A transaction."""
+        """A transaction that soon ends, for what a hanging shard might hold up."""
+        if self.shards is not None and (missing := self.shards.missing()):
+            raise TransientError(unavailable(missing))
         try:
-            async with self.pool.connection() as connection:
-                yield connection
-        except (psycopg.OperationalError, PoolTimeout) as error:
+            with anyio.fail_after(_ANSWER_S):
+                async with self.pool.connection() as connection:
+                    yield connection
+        except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
             raise TransientError("the database is not available now; try again soon") from error
 
     async def available(self) -> None:

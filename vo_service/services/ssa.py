@@ -23,12 +23,12 @@ from vo_service.services.origin import origin
 from vo_service.services.tap import TapService
 from vo_service.settings import Settings
 
-__all__ = ["SSA_INPUTS", "SSA_STANDARD", "SpectrumService", "spectrum_query"]
+__all__ = ["SPECTRA_TYPE", "SSA_INPUTS", "SSA_STANDARD", "SpectrumService", "spectrum_query"]
 
 SSA_STANDARD = "ivo://ivoa.net/std/SSA"
 
 #: ObsCore's words for what this protocol finds.
-_TYPE = "spectrum"
+SPECTRA_TYPE = "spectrum"
 
 _TEXTS = {
     "PUBDID": "obs_publisher_did",
@@ -191,7 +191,7 @@ def spectrum_query(
     search: SpectrumSearch, collection: str | None, columns: Sequence[Shown]
 ) -> Statement:
     """What a search means in ADQL."""
-    conditions = [build.equals(build.column("dataproduct_type"), build.text(_TYPE))]
+    conditions = [build.equals(build.column("dataproduct_type"), build.text(SPECTRA_TYPE))]
     texts = [(_TEXTS[name], text) for name, text in search.texts.items()]
     if collection is not None:
         texts.append(("obs_collection", collection))

@@ -21,12 +21,14 @@ from vo_service.db.connect import Role, conninfo
 from vo_service.db.uploads import LoadedTable, UploadSession, sweep
 from vo_service.errors import TooLargeError, TransientError, UsageError, VOError
 from vo_service.formats.tables_in import Incoming, Limits, read_table
+from vo_service.model.job import Job
 from vo_service.model.table import Schema
 from vo_service.params.upload import UploadSpec
 from vo_service.services.fetch import fetch
+from vo_service.services.results import part_file, result_file
 from vo_service.settings import Settings
 
-__all__ = ["Part", "UploadService"]
+__all__ = ["Part", "UploadService", "inline_parts"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,23 @@ class Part:
 
     path: Path
     content_type: str | None = None
+
+
+def inline_parts(settings: Settings, job: Job, uploads: Sequence[UploadSpec]) -> dict[str, Part]:
+    """The inline parts of a job that *uploads* name; one that came as a text is made a file."""
+    names = {upload.part for upload in uploads}
+    parts: dict[str, Part] = {}
+    for number, given in enumerate(job.parameters):
+        if given.name not in names:
+            continue
+        if given.part is None:
+            place = result_file(settings, job.job_id).with_name(f"text-{number}")
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.write_text(given.value, "utf-8")
+        else:
+            place = part_file(settings, job.job_id, given.part)
+        parts[given.name] = Part(place, given.content_type)
+    return parts
 
 
 class UploadService:
@@ -93,20 +112,29 @@ class UploadService:
             raise TransientError("too many uploads at this moment; try again soon") from None
         session = UploadSession(self._conninfo, self._settings.upload_limit_s)
         try:
-            yield await self._load(session, specs, parts)
+            async with self.read(specs, parts) as tables:
+                schema = await session.load(tables)
+            yield schema
         finally:
             await session.aclose()
             self._sessions.release()
 
-    async def _load(
-        self, session: UploadSession, specs: Sequence[UploadSpec], parts: Mapping[str, Part]
-    ) -> Schema:
+    @contextlib.asynccontextmanager
+    async def read(
+        self, specs: Sequence[UploadSpec], parts: Mapping[str, Part]
+    ) -> AsyncIterator[list[LoadedTable]]:
+        """The tables as files, without a database; they are gone at the end.
+
+        Raises
+        ------
+        UsageError
+            A table cannot be had or read; names the upload.
+        """
         with tempfile.TemporaryDirectory(prefix="vo-upload-") as directory:
-            tables = [
+            yield [
                 await self._read(spec, parts, Path(directory) / str(number))
                 for number, spec in enumerate(specs)
             ]
-            return await session.load(tables)
 
     async def _read(self, spec: UploadSpec, parts: Mapping[str, Part], place: Path) -> LoadedTable:
         part = await self._content(spec, parts, place.with_suffix(".file"))

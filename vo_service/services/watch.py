@@ -1,4 +1,4 @@
-"""What a worker looks at beside its jobs: free space on disks, and the log of downloads.
+"""What a worker looks at beside its jobs: free space on disks, and logs that are kept for a time.
 
 Any number of workers may do so at once: an alarm is sent once for all (`services.alarm`), and
 counting and purging downloads again changes nothing.
@@ -7,11 +7,8 @@ counting and purging downloads again changes nothing.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import anyio
 import psycopg
@@ -19,6 +16,8 @@ from anyio import to_thread
 
 from vo_service.services.alarm import AlarmKind, raise_alarm
 from vo_service.services.downloads import tidy_downloads
+from vo_service.services.health import file_systems
+from vo_service.services.slow import forget_slow
 from vo_service.settings import Settings
 
 __all__ = ["look_at_disks", "watch"]
@@ -37,6 +36,7 @@ async def watch(settings: Settings, *, look_s: float = _LOOK_S) -> None:
             await to_thread.run_sync(look_at_disks, settings, abandon_on_cancel=True)
             if tidied != now.date():
                 gone = await to_thread.run_sync(tidy_downloads, settings, now)
+                await to_thread.run_sync(forget_slow, settings)
                 tidied = now.date()
                 _log.info("downloads: counted; %d old rows deleted", gone)
         except psycopg.Error as error:
@@ -48,7 +48,7 @@ async def watch(settings: Settings, *, look_s: float = _LOOK_S) -> None:
 
 def look_at_disks(settings: Settings) -> None:
     """Raise an alarm for each file system of ours that has less free than ``disk_free_share``."""
-    for place in _file_systems(settings):
+    for place in file_systems(settings):
         usage = shutil.disk_usage(place)
         if usage.free < settings.disk_free_share * usage.total:
             raise_alarm(
@@ -58,16 +58,3 @@ def look_at_disks(settings: Settings) -> None:
                 f"{usage.total / 1e9:.1f} GB are free, less than "
                 f"{settings.disk_free_share:.0%} (disk_free_share)",
             )
-
-
-def _file_systems(settings: Settings) -> Iterator[Path]:
-    """Our directories, one for each file system that they are on."""
-    seen = set()
-    for place in (settings.home, settings.home / "postgres", settings.public, settings.jobs):
-        try:
-            device = os.stat(place).st_dev
-        except OSError:
-            continue
-        if device not in seen:
-            seen.add(device)
-            yield place

@@ -27,12 +27,12 @@ from vo_service.formats.output import output_format
 from vo_service.model.job import Failure, Job, Lane, Result
 from vo_service.model.table import Rows
 from vo_service.model.visitor import Visitor
-from vo_service.params.tap import TapQuery, parse_tap_query
+from vo_service.params.tap import parse_tap_query
 from vo_service.services.datalink import links_descriptors
 from vo_service.services.origin import query_origin
-from vo_service.services.results import Drafts, Progress, part_file, result_file
+from vo_service.services.results import Drafts, Progress
 from vo_service.services.tap import TapService
-from vo_service.services.uploads import Part
+from vo_service.services.uploads import inline_parts
 from vo_service.settings import Settings
 
 __all__ = ["QueryRunner", "Runner", "WorkQueue", "open_queue", "remove_orphans"]
@@ -205,7 +205,7 @@ class QueryRunner:
             uploads_limit=settings.uploads_limit,
         )
         written, media_type = output_format(wanted.response_format)
-        parts = await to_thread.run_sync(self._parts, job, wanted)
+        parts = await to_thread.run_sync(inline_parts, settings, job, wanted.uploads)
         rows = await self._service.query(wanted, parts, Visitor(name=job.owner))
         try:
             watched = _Watched(rows, progress)
@@ -218,22 +218,6 @@ class QueryRunner:
         if watched.failure is not None:
             raise watched.failure
         return [Result(media_type, progress.size, written.suffix)]
-
-    def _parts(self, job: Job, wanted: TapQuery) -> dict[str, Part]:
-        """The inline parts that uploads name; one that came as a text is made a file."""
-        names = {upload.part for upload in wanted.uploads}
-        parts: dict[str, Part] = {}
-        for number, given in enumerate(job.parameters):
-            if given.name not in names:
-                continue
-            if given.part is None:
-                place = result_file(self._settings, job.job_id).with_name(f"text-{number}")
-                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                place.write_text(given.value, "utf-8")
-            else:
-                place = part_file(self._settings, job.job_id, given.part)
-            parts[given.name] = Part(place, given.content_type)
-        return parts
 
 
 class _Watched:

@@ -22,6 +22,7 @@ from vo_service.errors import UnauthorizedError, VOError
 from vo_service.model.visitor import Visitor
 from vo_service.services.access import AccessService
 from vo_service.settings import Settings
+from vo_service.web.edge import root_of
 from vo_service.web.faults import error_headers, status_of
 from vo_service.web.visitors import visitor_of
 
@@ -34,10 +35,10 @@ _PASSWORD = "ivo://ivoa.net/sso#tls-with-password"  # noqa: S105 - the name of a
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,200}=*")  # RFC 6750, "b64token"
 
 
-def challenges(settings: Settings) -> list[str]:
-    """Ways to log in, a value of ``WWW-Authenticate`` each."""
+def challenges(settings: Settings, root: str) -> list[str]:
+    """Ways to log in, a value of ``WWW-Authenticate`` each; *root* is our public address."""
     realm = re.sub(r'[^ -~]|["\\]', "", settings.publisher)
-    login = f'standard_id="{_PASSWORD}", access_url="{settings.root_url}/login"'
+    login = f'standard_id="{_PASSWORD}", access_url="{root}/login"'
     return [
         f'Basic realm="{realm}", charset="UTF-8"',
         f'Bearer realm="{realm}"',
@@ -52,7 +53,7 @@ class Authentication:
     def __init__(self, app: ASGIApp, settings: Settings, service: AccessService) -> None:
         self._app = app
         self._service = service
-        self._challenges = [value.encode("latin-1") for value in challenges(settings)]
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find out who asks, then go on."""
@@ -107,11 +108,9 @@ class Authentication:
             headers.setdefault("Cache-Control", "private")
         elif scope["path"].endswith("/capabilities") or message["status"] == 401:
             # To the login page a browser shall not add a form of its own, as for Basic it does.
-            offered = self._challenges[2 if scope["path"] == "/login" else 0 :]
-            message["headers"] = [
-                *message["headers"],
-                *((b"www-authenticate", value) for value in offered),
-            ]
+            offered = challenges(self._settings, root_of(scope, self._settings))
+            for value in offered[2 if scope["path"] == "/login" else 0 :]:
+                headers.append("WWW-Authenticate", value)
 
 
 def _basic(text: str) -> tuple[str, str]:

@@ -34,6 +34,7 @@ from vo_service.web.files import (
     open_source,
     refuse_encoded_separators,
 )
+from vo_service.web.front import Front
 from vo_service.web.noted import noting
 from vo_service.web.visitors import visitor_of
 
@@ -46,6 +47,8 @@ def data_app(
     deliveries: Deliveries,
     log: DownloadLog,
     corrections: CorrectionLists,
+    *,
+    front: Front,
 ) -> Starlette:
     """The sub-application that delivers files, or sends on to who does."""
     elsewhere = Elsewhere(settings)
@@ -72,13 +75,16 @@ def data_app(
         content: Content = file
         if correct:
             content = await corrected_content(corrections, request, path, file)
-        return FileDelivery(
+        answer = FileDelivery(
             request,
             content,
             found.media_type,
             running=delivery.sending,
             on_end=noting(log, request, found.product_id, "corrected" if correct else "file"),
         )
+        if correct or found.unlinked is not None:
+            return answer
+        return front.offer(request, path, found.product_id, answer)
 
     return Starlette(
         routes=[Route("/{path:path}", deliver, methods=["GET", "HEAD"])],

@@ -19,7 +19,6 @@ from anyio import to_thread
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -36,6 +35,7 @@ from vo_service.settings import Settings
 from vo_service.web.authentication import Authentication
 from vo_service.web.corrections import WHY_NOT_CORRECTED, wants_correction
 from vo_service.web.data import answer_error
+from vo_service.web.edge import edge_middleware
 from vo_service.web.files import (
     FileDelivery,
     OpenFile,
@@ -43,7 +43,10 @@ from vo_service.web.files import (
     open_source,
     refuse_encoded_separators,
 )
+from vo_service.web.limits import Places
+from vo_service.web.measured import Measured, Templates
 from vo_service.web.noted import noting
+from vo_service.web.operator import operator_port
 from vo_service.web.visitors import visitor_of
 
 __all__ = ["create_data_app"]
@@ -64,22 +67,21 @@ def create_data_app(settings: Settings) -> Starlette:
     roots = local_roots(settings)
     links = SignedLinks(settings.signing_keys)
     methods = ["GET", "HEAD"]
-    open_to_all = Middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=methods,
-        allow_headers=["Authorization"],
-        expose_headers=["Content-Range", "Accept-Ranges", "ETag", "Content-Disposition"],
-    )
+    templates = Templates()
+    measured = Middleware(Measured, settings=settings, templates=templates)
+    edge = edge_middleware(settings, methods)
     if settings.database_url is None:
         alone = _Alone(settings, DataFiles(links, roots, None))
-        return Starlette(
-            routes=[
-                Route("/data/{path:path}", alone.deliver, methods=methods),
-                Route("/health", alone.health),
-            ],
-            middleware=[open_to_all],
-            exception_handlers={VOError: answer_error},
+        return templates.learned(
+            Starlette(
+                routes=[
+                    Route("/data/{path:path}", alone.deliver, methods=methods),
+                    Route("/health", alone.health),
+                ],
+                middleware=[measured, *edge, Middleware(Places, settings=settings)],
+                exception_handlers={VOError: answer_error},
+                lifespan=lambda app: operator_port(settings),
+            )
         )
     dsn = conninfo(settings, Role.DOOR, statement_timeout=_LIMIT_MS)
     door: AsyncConnectionPool = AsyncConnectionPool(
@@ -88,14 +90,21 @@ def create_data_app(settings: Settings) -> Starlette:
     )  # fmt: skip
     joined = _Joined(settings, DataFiles(links, roots, door), door, dsn)
     access = AccessService(door, settings.session_s)
-    return Starlette(
-        routes=[
-            Route("/data/{path:path}", joined.deliver, methods=methods),
-            Route("/health", joined.health),
-        ],
-        middleware=[open_to_all, Middleware(Authentication, settings=settings, service=access)],
-        exception_handlers={VOError: answer_error},
-        lifespan=joined.running,
+    return templates.learned(
+        Starlette(
+            routes=[
+                Route("/data/{path:path}", joined.deliver, methods=methods),
+                Route("/health", joined.health),
+            ],
+            middleware=[
+                measured,
+                *edge,
+                Middleware(Authentication, settings=settings, service=access),
+                Middleware(Places, settings=settings),
+            ],
+            exception_handlers={VOError: answer_error},
+            lifespan=joined.running,
+        )
     )
 
 
@@ -151,7 +160,10 @@ class _Joined:
 
     @contextlib.asynccontextmanager
     async def running(self, app: Starlette) -> AsyncIterator[None]:
-        async with self._door, self._log.running(), anyio.create_task_group() as group:
+        async with (
+            self._door, self._log.running(), operator_port(self._settings),
+            anyio.create_task_group() as group,
+        ):  # fmt: skip
             group.start_soon(self._deliveries.run)
             yield
             group.cancel_scope.cancel()

@@ -6,6 +6,7 @@ behind the answer is cancelled.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -18,6 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vo_service.errors import TooLargeError, UsageError
 from vo_service.model.table import Rows
 from vo_service.services.race import unless
+from vo_service.telemetry.tracing import span
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["LimitBody", "TableResponse", "request_pairs", "while_connected"]
 
@@ -95,9 +99,15 @@ class TableResponse(StreamingResponse):
         self._rows = rows
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send; listen for the client meanwhile, since a slow query sends nothing for long."""
+        """Send; listen for the client meanwhile, since a slow query sends nothing for long.
+
+        One that reads too slowly is cut off: the answer has no end then.
+        """
         try:
-            await while_connected(receive, self.stream_response(send))
+            with span("encode"), anyio.move_on_after(self._rows.held_s) as held:
+                await while_connected(receive, self.stream_response(send))
+            if held.cancelled_caught:
+                _log.warning("an answer was cut: not read within %g s", self._rows.held_s)
         except (ClientDisconnect, OSError):
             pass  # gone: the transport is closed, and there is nobody to tell
         finally:

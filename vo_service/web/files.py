@@ -146,6 +146,18 @@ class FileDelivery(Response):
         if request.method == "HEAD":
             self._segments = []
 
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The one run of bytes of the content that is the whole body, where there is one."""
+        match self._segments:
+            case [(int(start), int(end))]:
+                return start, end
+        return None
+
+    def drop(self) -> None:
+        """Close the content: somebody else sends it."""
+        self._content.close()
+
     def _decide(self, asked: Headers, method: str) -> None:
         failed = self._validators.failed_condition(asked)
         if failed == 304:

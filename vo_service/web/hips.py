@@ -1,6 +1,7 @@
 """``/hips``: the list of HiPS (``hipslist``), a page for people, and their files.
 
-Only files that a HiPS has are answered, by the names that HiPS 1.0 gives them.
+Only files that a HiPS has are answered, by the names that HiPS 1.0 gives them; its own address,
+which its record gives, leads to its properties.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from pathlib import Path
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from vo_service.errors import NotFoundError, VOError
 from vo_service.services.hips_output import hips_list
-from vo_service.services.hips_places import TILES
+from vo_service.services.hips_places import TILES, hips_names
 from vo_service.settings import Settings
 from vo_service.web.data import answer_error
 from vo_service.web.files import FileDelivery, refuse_encoded_separators
@@ -55,8 +56,11 @@ def hips_app(settings: Settings) -> Starlette:
 
     async def file(request: Request) -> Response:
         refuse_encoded_separators(request.scope)
-        asked = _FILE.fullmatch(request.path_params["path"])
+        path = request.path_params["path"]
+        asked = _FILE.fullmatch(path)
         if asked is None:
+            if path.rstrip("/") in await to_thread.run_sync(hips_names, settings):
+                return RedirectResponse(f"{settings.root_url}/hips/{path.rstrip('/')}/properties")
             raise NotFoundError("there is no such file in a HiPS")
         place = root / asked["name"] / "current" / TILES / asked["file"]
         found = await to_thread.run_sync(open_kept, place, place.name)

@@ -56,6 +56,8 @@ label { display: block; margin-bottom: .3rem; }
 <code>$root/sia/query?</code>), spectra (SSA: <code>$root/ssa/query?</code>),
 <a href="scs/">cone search</a>.</p>
 
+<p><a href="elsewhere/">What exists at a position</a>, here and at other sites.</p>
+
 <p>Pictures of the sky for Aladin: <a href="hips/">HiPS</a>.</p>
 
 <p>Have many files at once, as an archive or a list: <a href="bundles/">bundles</a>.</p>

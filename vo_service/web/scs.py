@@ -15,6 +15,7 @@ from starlette.routing import Route
 from vo_service.formats.output import output_format
 from vo_service.formats.votable import cone_error
 from vo_service.params.scs import parse_cone_search
+from vo_service.services.outage import told_of
 from vo_service.services.scs import ConeService
 from vo_service.services.search_capabilities import scs_capabilities
 from vo_service.settings import Settings
@@ -41,6 +42,7 @@ def scs_app(settings: Settings, service: ConeService) -> Starlette:
         written, media_type = output_format(search.response_format or _DEFAULT)
         work = service.find(search, table, visitor_of(request))
         rows = await while_connected(request.receive, work)
+        await told_of(rows, written)
         services = service.descriptors(table, rows.fields)
         return table_answer(rows, written, media_type, service.infos(), services)
 

@@ -1,4 +1,4 @@
-"""What the endpoints of the simple protocols (SIA, SCS, SSA) share: answers, errors, VOSI.
+"""What endpoints of the simple protocols (SIA, SCS, SSA, DataLink) share: answers, errors, VOSI.
 
 Each says errors in its own document; which error it is, and its HTTP status, is the same for all.
 Source: DALI 1.1, "Errors"; VOSI 1.1.
@@ -10,6 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,7 +25,6 @@ from vo_service.formats.output import OutputFormat
 from vo_service.formats.vosi import availability
 from vo_service.formats.votable import VOTableEncoder, error_votable
 from vo_service.model.table import Rows
-from vo_service.services.tap import TapService
 from vo_service.web.compression import Compressed
 from vo_service.web.exchange import TableResponse
 from vo_service.web.faults import error_headers, status_of
@@ -52,6 +52,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 #: The answer that tells an error: the request, the fault's name, what is wrong, the status.
 Tell = Callable[[Request, str, str, int], Response]
+
+
+class Available(Protocol):
+    """What can be asked whether it works."""
+
+    async def available(self) -> None:
+        """Raise TransientError if it does not."""
+
 
 _FAULTS: dict[type[VOError], str] = {
     UsageError: "UsageFault",
@@ -175,13 +183,13 @@ def documents(make: Callable[[Request], bytes], media_type: str = XML) -> Endpoi
     return answer
 
 
-def availability_of(tap: TapService) -> Endpoint:
-    """VOSI availability of a service that asks what TAP asks."""
+def availability_of(service: Available) -> Endpoint:
+    """VOSI availability of a service."""
     since = datetime.now(UTC)
 
     async def answer(request: Request) -> Response:
         try:
-            await tap.available()
+            await service.available()
         except TransientError as error:
             return Response(availability(False, notes=[str(error)]), media_type=XML)
         return Response(availability(True, up_since=since), media_type=XML)

@@ -16,6 +16,7 @@ from vo_service.formats.examples import MEDIA_TYPE, examples_document
 from vo_service.formats.output import output_format
 from vo_service.formats.votable import Info, error_votable
 from vo_service.params.sia2 import parse_image_search
+from vo_service.services.outage import told_of
 from vo_service.services.search_capabilities import sia2_capabilities
 from vo_service.services.search_examples import sia2_examples
 from vo_service.services.sia2 import SIA2_STANDARD, ImageService
@@ -43,6 +44,7 @@ def sia2_app(settings: Settings, service: ImageService) -> Starlette:
         written, media_type = output_format(search.response_format)
         work = service.find(search, visitor_of(request))
         rows = await while_connected(request.receive, work)
+        await told_of(rows, written)
         services = service.descriptors(rows.fields)
         return table_answer(rows, written, media_type, service.infos(), services)
 

@@ -9,7 +9,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 
 import anyio
 from anyio import to_thread
@@ -29,11 +28,10 @@ from vo_service.errors import (
     VOError,
 )
 from vo_service.formats.examples import MEDIA_TYPE, examples_document
-from vo_service.formats.vosi import availability
 from vo_service.params.soda import parse_cutout_query
 from vo_service.services.capabilities import soda_capabilities
 from vo_service.services.cutouts import soda_url
-from vo_service.services.cutting import make_cutout, make_picture
+from vo_service.services.cutting import Cutter
 from vo_service.services.deliveries import Deliveries, Delivery
 from vo_service.services.downloads import DownloadLog
 from vo_service.services.jobs import JobService
@@ -44,6 +42,7 @@ from vo_service.web.exchange import request_pairs, while_connected
 from vo_service.web.faults import error_headers, status_of
 from vo_service.web.files import FileDelivery
 from vo_service.web.noted import noting
+from vo_service.web.searches import availability_of, documents
 from vo_service.web.uws import uws_routes
 from vo_service.web.visitors import visitor_of
 
@@ -73,8 +72,7 @@ def soda_app(
     log: DownloadLog,
 ) -> Starlette:
     """The SODA sub-application."""
-    since = datetime.now(UTC)
-    cutters = anyio.CapacityLimiter(_CUTTERS)
+    cutter, cutters = Cutter.of(settings), anyio.CapacityLimiter(_CUTTERS)
     described = soda_capabilities(settings)
     examples = examples_document(soda_examples(settings), "SODA examples")
 
@@ -84,17 +82,15 @@ def soda_app(
         located = await while_connected(request.receive, service.locate(query.ids, visitor))
         # Before asking who may read them: nothing may happen in between unseen.
         under_way = [deliveries.begin(dataset.place) for dataset in located]
-        found = await service.check(located, visitor)
+        found = await service.check(located, visitor, corrected=query.corrected)
         for delivery, one in zip(under_way, found, strict=True):
             delivery.state = one.standing.state
         if query.is_picture:
-            picture = await to_thread.run_sync(
-                make_picture, settings, query, found, limiter=cutters
-            )
+            picture = await to_thread.run_sync(cutter.picture, query, found, limiter=cutters)
             if picture is None:
                 return Response(status_code=204)
             return Response(picture, media_type=query.media_type)
-        cutout = await to_thread.run_sync(make_cutout, settings, query, found, limiter=cutters)
+        cutout = await to_thread.run_sync(cutter.cutout, query, found, limiter=cutters)
         if cutout is None:
             return Response(status_code=204)
         notes = [noting(log, request, one.standing.product_id, "cutout") for one in found]
@@ -106,26 +102,13 @@ def soda_app(
         running = _all_of(under_way)
         return FileDelivery(request, cutout, query.media_type, running=running, on_end=note)
 
-    async def capabilities(request: Request) -> Response:
-        return Response(described, media_type="text/xml")
-
-    async def show_examples(request: Request) -> Response:
-        return Response(examples, media_type=MEDIA_TYPE)
-
-    async def available(request: Request) -> Response:
-        try:
-            await service.available()
-        except TransientError as error:
-            return Response(availability(False, notes=[str(error)]), media_type="text/xml")
-        return Response(availability(True, up_since=since), media_type="text/xml")
-
     return Starlette(
         routes=[
             Route("/sync", sync, methods=["GET", "POST"]),
             *uws_routes(settings, jobs, f"{soda_url(settings)}/async"),
-            Route("/capabilities", capabilities),
-            Route("/availability", available),
-            Route("/examples", show_examples),
+            Route("/capabilities", documents(lambda _: described)),
+            Route("/availability", availability_of(service)),
+            Route("/examples", documents(lambda _: examples, MEDIA_TYPE)),
         ],
         exception_handlers={
             VOError: _answer_error,

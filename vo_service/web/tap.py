@@ -22,6 +22,7 @@ from vo_service.params.tap import parse_tap_query
 from vo_service.services.datalink import links_descriptors
 from vo_service.services.jobs import JobService
 from vo_service.services.origin import query_origin
+from vo_service.services.outage import told_of
 from vo_service.services.tap import TapService
 from vo_service.settings import Settings
 from vo_service.web.browsers import page_response, wants_page
@@ -56,6 +57,7 @@ def tap_app(settings: Settings, service: TapService, jobs: JobService) -> Starle
             written, media_type = output_format(wanted.response_format)
             work = service.query(wanted, parts, visitor_of(request))
             rows = await while_connected(request.receive, work)
+        await told_of(rows, written)
         services = links_descriptors(settings, rows.fields)
         body = written.write(rows, query_origin(settings, wanted), services)
         response = TableResponse(rows, body, media_type)

@@ -37,16 +37,20 @@ class VOTableReader:
     ----------
     file
         The document, at its start.
+    lenient
+        Whether a column of TABLEDATA stays text where one of its cells cannot be read; types
+        may then differ from batch to batch.
 
     Raises
     ------
     UsageError
-        The document is no VOTable, is not well formed, or its table cannot be read; tells
-        where. From the iterator of *batches* too.
+        The document is no VOTable, is not well formed, tells an error, or its table cannot be
+        read; tells where. From the iterator of *batches* too.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, lenient: bool = False) -> None:
         self._file = file
+        self._lenient = lenient
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.buffer_size = 1 << 16
@@ -60,6 +64,8 @@ class VOTableReader:
         self._null: str | None = None
         self._description: str | None = None
         self._in_table = self._after_table = self._after_fields = False
+        self._status: str | None = None
+        self._status_text: list[str] = []
         self._ready: list[Iterator[pa.RecordBatch]] = []
         self._cells: list[str] = []
         self._columns: list[list[str]] = []
@@ -68,12 +74,20 @@ class VOTableReader:
         while not self._after_fields and self._step():
             pass
         if not self._after_table and not self._after_fields:
+            if self._status == "ERROR":
+                said = " ".join("".join(self._status_text).split())[:300]
+                raise UsageError(f"the document tells an error: {said or 'without a text'}")
             raise UsageError("the document holds no TABLE")
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """The columns."""
         return tuple(spec.field for spec in self._specs)
+
+    @property
+    def status(self) -> str | None:
+        """The last QUERY_STATUS so far (DALI 1.1, "VOTable"): OK, ERROR, OVERFLOW."""
+        return self._status
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, once; columns in the Arrow types of the fields."""
@@ -107,8 +121,12 @@ class VOTableReader:
         if len(self._open) >= _DEPTH:
             raise UsageError(f"elements are nested more than {_DEPTH} levels deep")
         self._open.append(tag)
-        if self._after_table:
-            return
+        if tag == "INFO" and parent == "RESOURCE":
+            self._start_info(attributes)
+        elif not self._after_table:
+            self._start_part(tag, parent, attributes)
+
+    def _start_part(self, tag: str, parent: str | None, attributes: dict[str, str]) -> None:
         if tag == "TABLE":
             self._in_table = True
         elif not self._in_table:
@@ -134,8 +152,16 @@ class VOTableReader:
             self._stream = _Stream(parent or "", attributes, self._specs)
             self._parser.CharacterDataHandler = self._stream_text
 
+    def _start_info(self, attributes: dict[str, str]) -> None:
+        if attributes.get("name") == "QUERY_STATUS":
+            self._status = attributes.get("value", "").strip().upper()
+            self._status_text.clear()
+            self._parser.CharacterDataHandler = self._status_text.append
+
     def _end(self, name: str) -> None:
         tag = self._open.pop()
+        if tag == "INFO" and self._stream is None:
+            self._parser.CharacterDataHandler = None
         if not self._in_table or self._after_table:
             return
         parent = self._open[-1] if self._open else None
@@ -202,9 +228,19 @@ class VOTableReader:
         first = self._rows + 1
         self._rows += len(columns[0])
         arrays = [
-            from_text(cells, spec, first) for cells, spec in zip(columns, self._specs, strict=True)
+            self._array(cells, spec, first)
+            for cells, spec in zip(columns, self._specs, strict=True)
         ]
         self._ready.append(iter([_batch_of(arrays)]))
+
+    def _array(self, cells: list[str], spec: Spec, first: int) -> pa.Array:
+        try:
+            return from_text(cells, spec, first)
+        except UsageError:
+            if not self._lenient:
+                raise
+            absent = {"", None if spec.null is None else spec.null.strip()}
+            return pa.array([None if c.strip() in absent else c for c in cells], pa.string())
 
     def _stream_text(self, text: str) -> None:
         assert self._stream is not None  # noqa: S101 - the handler is set with it
