@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # A bare tree of this machine's distribution release, for tests that want a system on which
-# nothing was prepared; sourced by tests/fresh_machine.sh and tests/docker/image.sh.
+# nothing was prepared; sourced by tests/fresh_machine.sh, debian_page.sh and docker/build.sh.
 #
 #   make_bare_tree TREE NAME PACKAGE...   debootstrap into TREE; kept as NAME for the next time
 #   connect TREE                          package mirrors, proxies, certificates of this machine

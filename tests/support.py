@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from vo_service.db import schema
 from vo_service.db.connect import Role, engine
 from vo_service.settings import Settings
 
-__all__ = ["XSD", "ended", "settings_at", "upgrade_to", "validate"]
+__all__ = ["XSD", "ended", "settings_at", "soon", "upgrade_to", "validate"]
 
 #: The published schemas; a clone without them skips what needs them.
 XSD = Path(__file__).parents[2] / "shared" / "xsd"
@@ -42,12 +44,22 @@ def upgrade_to(settings: Settings, revision: str) -> None:
     owner.dispose()
 
 
+def soon(true: Callable[[], bool], patience_s: float = 30.0) -> bool:
+    """Whether something becomes true while one is patient."""
+    until = time.monotonic() + patience_s
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def ended(process: subprocess.Popen[str]) -> None:
     """Stop a command of ours as Ctrl-C does; one that does not end fails the test, and ends."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
 

@@ -1,8 +1,9 @@
 """The worker: runs queued jobs, several at once, in two lanes.
 
 Runs inside ``serve`` or as ``vo-service worker``; any number may run on one archive. It is
-woken by the database when a job is queued, aborted or destroyed. Stopped, it gives its jobs
-back; killed, its session ends and other workers (or itself, started again) take them over.
+woken by the database when a job is queued, aborted or destroyed. Stopped, it lets short jobs
+finish and gives the others back; killed, its session ends and other workers (or itself, started
+again) take them over.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from vo_service.services.catalog import CatalogCache
 from vo_service.services.coverage import run_coverage
 from vo_service.services.cutout_jobs import SODA, CutoutRunner
 from vo_service.services.daily import run_daily
+from vo_service.services.drain import Drain
 from vo_service.services.expiry import run_expiry
 from vo_service.services.files import FileService
 from vo_service.services.hips import run_hips
@@ -60,6 +62,7 @@ _log = logging.getLogger(__name__)
 _TICK_S = 1.0
 _SWEEP_S = 30.0
 _RETRY_S = 1.0
+_LAST_JOBS_S = 0.1
 
 #: What the loss of a database session shows as.
 _LOST = (psycopg.Error, TimeoutError)
@@ -69,8 +72,9 @@ _ENDED = frozenset({Phase.ABORTED, Phase.ARCHIVED, "DELETED"})
 
 
 @contextlib.asynccontextmanager
-async def work(settings: Settings) -> AsyncIterator[None]:
-    """Run a worker for as long as the block lasts."""
+async def work(settings: Settings, drain: Drain | None = None) -> AsyncIterator[None]:
+    """Run a worker for as long as the block lasts, and for what *drain* leaves of its end."""
+    drain = drain or Drain()
     # Longer than any job may run: only a worker that died leaves a statement to this limit.
     dsn, member_dsn = (
         conninfo(
@@ -119,6 +123,8 @@ async def work(settings: Settings) -> AsyncIterator[None]:
     }
     worker = Worker(settings, runners, drafts, notices)
     watch_pools({"worker": reader.use, "worker_member": member_reader.use})
+    replicas.show("worker_")
+    shards.show()
     try:
         async with (
             door, jobs, uploads.running(), shards.running(), replicas.running(),
@@ -135,7 +141,9 @@ async def work(settings: Settings) -> AsyncIterator[None]:
             group.start_soon(run_registry, settings)
             group.start_soon(run_crawls, settings)
             try:
-                yield
+                with drain.told(worker.wind_up):
+                    yield
+                await worker.finish(drain)
             finally:
                 group.cancel_scope.cancel()
     finally:
@@ -175,6 +183,17 @@ class Worker:
         self._places = {Lane.SHORT: settings.short_jobs, Lane.LONG: settings.long_jobs}
         self._running: dict[int, _Running] = {}
         self._wake = anyio.Event()
+        self._winding_up = False
+
+    def wind_up(self) -> None:
+        """Take no more jobs, and give long ones back: they would not end in time anyway."""
+        self._winding_up = True
+        self._wake.set()
+
+    async def finish(self, drain: Drain) -> None:
+        """Wait until no job runs any more, as long as that may take."""
+        while self._running and drain.left_s > 0:  # noqa: ASYNC110 - a signal may shorten it
+            await anyio.sleep(_LAST_JOBS_S)
 
     async def run(self) -> None:
         """Work until cancelled, with one database session after the other."""
@@ -214,7 +233,7 @@ class Worker:
     async def _take(self, queue: WorkQueue, group: TaskGroup) -> None:
         for lane, places in self._places.items():
             while Counter(r.lane for r in self._running.values())[lane] < places:
-                job = await queue.claim(lane)
+                job = None if self._winding_up else await queue.claim(lane)
                 if job is None:
                     break
                 self._running[job.number] = running = _Running(job, lane)
@@ -244,6 +263,8 @@ class Worker:
                 running.stop("overrun")
             elif running.lane is Lane.SHORT and ran > self._settings.short_job_s:
                 running.stop("long")
+            elif running.lane is Lane.LONG and self._winding_up:
+                running.stop("leaving")
 
     async def _sweep(self, queue: WorkQueue) -> None:
         expired = await queue.expire(self._settings.job_archive_s)
@@ -309,5 +330,7 @@ class Worker:
                 await queue.abort(job, "the job ran longer than its execution duration")
             case "long":
                 await queue.give_back(job, Lane.LONG)
+            case "leaving":
+                await queue.give_back(job)
             case _:
                 await queue.release(job)

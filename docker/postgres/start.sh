@@ -12,7 +12,7 @@ umask 077
 
 host=${POSTGRES_HOST:-postgres}
 
-sql() { psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host=/run/postgresql "$@"; }
+sql() { psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host=/tmp "$@"; }
 
 make_cluster() {
     rm -rf "$PGDATA.new"
@@ -46,7 +46,7 @@ fi
 if [ ! -s /run/secrets/operator/database_url ] || [ ! -s /run/secrets/serve/database_url ] ||
     [ ! -e "$PGDATA/vo-prepared" ]; then
     # No network yet: nobody connects before all is prepared.
-    pg_ctl --pgdata="$PGDATA" --silent --wait --options="-c listen_addresses=''" start >/dev/null
+    pg_ctl --pgdata="$PGDATA" --silent --wait --options="-c listen_addresses=''" start >&2
     login operator SUPERUSER
     login serve NOSUPERUSER
     sql --username=vo_admin --dbname=postgres <<'SQL'

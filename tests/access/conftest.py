@@ -13,7 +13,7 @@ from tests.access.archive import fill
 from tests.conftest import fresh_database
 from tests.people import known_person
 from tests.web.conftest import free_port, serving
-from vo_service.settings import Settings
+from vo_service.settings import SETTINGS_FILE, Settings
 
 #: That of alice.
 PASSWORD = "correct-horse"  # noqa: S105 - opens nothing but a test's archive
@@ -33,6 +33,9 @@ def twins(server: str, place: Path) -> Iterator[Twins]:
     home = place / "access"
     with fresh_database(server) as first, fresh_database(server) as second:
         made = fill(first, home, closed=True, port=free_port())
+        with (home / SETTINGS_FILE).open("a", encoding="utf-8") as chosen:
+            # A server would write the catalogue anew, and its rows stand in another order then.
+            chosen.write("upgrade_at_start = false\n")
         twin = fill(second, place / "twin", closed=False, port=made.port)
         yield Twins(made, twin)
     shutil.rmtree(home)

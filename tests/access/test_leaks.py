@@ -123,7 +123,7 @@ def test_a_random_query_is_answered_as_if_nothing_were_closed(
 
 
 @hypothesis_settings(
-    max_examples=40, deadline=None,
+    max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow,
                            HealthCheck.data_too_large],
 )  # fmt: skip

@@ -8,7 +8,15 @@ import psycopg
 import pytest
 
 from tests.adql.sky import Sky, load
+from tests.conftest import empty_database
 from tests.shards import everywhere
+
+
+@pytest.fixture(scope="module")
+def database_url(server: str) -> Iterator[str]:
+    """An empty one: their schemas are those of the small sky."""
+    with empty_database(server) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-__all__ = ["QUERIES", "mutated"]
+__all__ = ["CONDITIONS", "QUERIES", "mutated"]
 
 
 def rule(template: str, **parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -171,6 +171,7 @@ _conditions: st.SearchStrategy[str] = st.deferred(
         rule("NOT ({a})", a=_conditions),
     )
 )
+CONDITIONS = _conditions
 _where = st.one_of(st.just(""), _conditions.map(" WHERE {}".format))
 _items = st.one_of(
     one("*", "o.*", "o.s_ra, p.s_dec"),

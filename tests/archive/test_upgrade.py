@@ -22,9 +22,9 @@ VALUES ('c', 'a', 1, false, 'a', '/a', 1, now(), 'x/y', 'public', now(), '[]'),
 
 
 def test_rows_survive_and_the_past_is_written_down_as_far_as_it_is_known(
-    own_database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    settings = settings_at(own_database_url, tmp_path)
+    settings = settings_at(empty_database_url, tmp_path)
     upgrade_to(settings, "0005")
     with psycopg.connect(conninfo(settings, Role.WRITER)) as writer:
         writer.execute(_ROWS.encode())

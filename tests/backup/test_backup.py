@@ -18,7 +18,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.archive.toy import ask, faults, ingest_toys, write_collection, write_toys
-from tests.conftest import fresh_database
+from tests.clusters import lay_cluster
+from tests.conftest import empty_database, fresh_database
 from tests.jobs.archive import command
 from tests.support import settings_at
 from tests.web.conftest import free_port
@@ -117,7 +118,7 @@ def test_a_restored_archive_gives_byte_identical_answers(
 ) -> None:
     initialise(home, authority="archive.example.org")
     settings = load_settings(home, port=free_port(), base_url="https://archive.example.org")
-    Cluster(home).start(memory=_MEMORY)
+    lay_cluster(home).start(memory=_MEMORY)
     upgrade(settings)
     fill(settings, store)
     publish_records(settings)
@@ -260,7 +261,7 @@ def test_a_dump_goes_into_another_database_that_is_given(
 ) -> None:
     back_up(given, backup, base=False, results=True, hips=False, tell=told)
     target = backup.with_name("target")
-    with fresh_database(server) as url:
+    with empty_database(server) as url:
         monkeypatch.setenv("VO_DATABASE_URL", url)
         done = restore(target, backup, until=None, wal=None, tell=told)
         assert (done.count, done.problems) == (19, [])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cli.test_commands import ask, home, run
+from tests.cli.test_commands import ask, bare, home, run
 
-__all__ = ["home"]  # a fixture
+__all__ = ["bare", "home"]  # fixtures
 
 
 def test_it_measures_writes_what_it_found_and_leaves_nothing(home: Path) -> None:

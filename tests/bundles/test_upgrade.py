@@ -22,8 +22,8 @@ _JOB = (
 )
 
 
-async def test_jobs_and_their_results_survive(own_database_url: str, tmp_path: Path) -> None:
-    settings = settings_at(own_database_url, tmp_path)
+async def test_jobs_and_their_results_survive(empty_database_url: str, tmp_path: Path) -> None:
+    settings = settings_at(empty_database_url, tmp_path)
     upgrade_to(settings, "0008")
     with psycopg.connect(conninfo(settings, Role.JOBS)) as jobs:
         jobs.execute(_JOB, ("d" * 32, "COMPLETED", "text/csv", "csv"))

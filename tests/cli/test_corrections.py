@@ -6,15 +6,15 @@ import csv
 import shutil
 from pathlib import Path
 
-from tests.cli.test_commands import ask, files, home, run
+from tests.cli.test_commands import INGEST, ask, bare, files, home, run
 
-__all__ = ["files", "home"]  # fixtures
+__all__ = ["bare", "files", "home"]  # fixtures
 
 HSC = Path(__file__).parents[2] / "vo_service" / "demo" / "data" / "hsc_header_corrections.csv"
 
 
 def test_a_published_table_is_imported_checked_listed_and_removed(home: Path, files: Path) -> None:
-    run(home, "ingest", "subaru", str(files / "subaru"))
+    run(home, *INGEST, "subaru", str(files / "subaru"))
     with HSC.open() as file:
         count = sum(1 for _ in csv.DictReader(file))
 
@@ -37,7 +37,7 @@ def test_a_published_table_is_imported_checked_listed_and_removed(home: Path, fi
 def test_a_value_that_is_not_what_the_table_says_is_told_and_not_applied(
     home: Path, files: Path
 ) -> None:
-    run(home, "ingest", "subaru", str(files / "subaru"))
+    run(home, *INGEST, "subaru", str(files / "subaru"))
     wrong = home / "wrong.csv"
     shutil.copy(HSC, wrong)
     wrong.write_text(wrong.read_text().replace("T_SEEING,0,", "T_SEEING,7,", 1))
@@ -49,7 +49,7 @@ def test_a_value_that_is_not_what_the_table_says_is_told_and_not_applied(
 
 
 def test_a_bad_table_is_refused_whole_with_line_and_field(home: Path, files: Path) -> None:
-    run(home, "ingest", "subaru", str(files / "subaru"))
+    run(home, *INGEST, "subaru", str(files / "subaru"))
     bad = home / "bad.csv"
     lines = HSC.read_text().splitlines()
     lines[3] = lines[3].replace("float", "flaot")

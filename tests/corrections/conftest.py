@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +13,6 @@ import numpy as np
 import psycopg
 import pytest
 from astropy.io import fits
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from tests.corrections.support import image, primary, write
 from tests.support import settings_at
@@ -121,27 +118,23 @@ def make_files(directory: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def corrigible(server: str, place: Path) -> Iterator[Corrigible]:
-    name = f"corrigible_{uuid4().hex}"
-    home = place / name
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        initialise(home)
-        settings = settings_at(make_conninfo(server, dbname=name), home)
-        upgrade(settings)
-        made = Corrigible(settings, home / "files")
-        settings.collections.mkdir(exist_ok=True)
-        for collection, metadata, release in (
-            ("mycam", "open", "days: 0"), ("closed", "closed", "days: 36000")
-        ):  # fmt: skip
-            text = COLLECTION.format(name=collection, metadata=metadata, release=release)
-            (settings.collections / f"{collection}.yaml").write_text(text)
-        make_files(made.files / "mycam")
-        hdu = primary([])
-        hdu.header.extend(frame(1, OBJECT="secret"))
-        (made.files / "closed").mkdir()
-        write(made.files / "closed" / "a1.fits", hdu)
-        made.ingest("mycam")
-        made.ingest("closed")
-        yield made
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+def corrigible(database_url: str, place: Path) -> Corrigible:
+    home = place / f"corrigible_{uuid4().hex}"
+    initialise(home)
+    settings = settings_at(database_url, home)
+    upgrade(settings)
+    made = Corrigible(settings, home / "files")
+    settings.collections.mkdir(exist_ok=True)
+    for collection, metadata, release in (
+        ("mycam", "open", "days: 0"), ("closed", "closed", "days: 36000")
+    ):  # fmt: skip
+        text = COLLECTION.format(name=collection, metadata=metadata, release=release)
+        (settings.collections / f"{collection}.yaml").write_text(text)
+    make_files(made.files / "mycam")
+    hdu = primary([])
+    hdu.header.extend(frame(1, OBJECT="secret"))
+    (made.files / "closed").mkdir()
+    write(made.files / "closed" / "a1.fits", hdu)
+    made.ingest("mycam")
+    made.ingest("closed")
+    return made

@@ -25,9 +25,9 @@ VALUES (2, 1, 'c', 'E2', 'ivo://c/2', 'cube', 'c')
 
 
 def test_exposures_and_kinds_are_taken_from_observations(
-    own_database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    settings = settings_at(own_database_url, tmp_path)
+    settings = settings_at(empty_database_url, tmp_path)
     upgrade_to(settings, "0013")
     with psycopg.connect(conninfo(settings, Role.OWNER)) as owner:
         owner.execute(OLD_ROWS.encode())

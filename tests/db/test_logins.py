@@ -30,12 +30,12 @@ def login(server: str) -> Iterator[str]:
 
 
 def test_a_service_login_may_act_as_every_role_but_the_owner(
-    own_database_url: str, place: Path, login: str
+    empty_database_url: str, place: Path, login: str
 ) -> None:
-    settings = settings_at(own_database_url, place / "logins", service_login=login)
+    settings = settings_at(empty_database_url, place / "logins", service_login=login)
     upgrade(settings)
     upgrade(settings)  # again: nothing is left to be granted
-    with psycopg.connect(own_database_url) as connection:
+    with psycopg.connect(empty_database_url) as connection:
         for role in Role:
             [(member,)] = connection.execute(
                 "SELECT pg_has_role(%s, %s, 'MEMBER')", [login, role]
@@ -43,15 +43,15 @@ def test_a_service_login_may_act_as_every_role_but_the_owner(
             assert member == (role is not Role.OWNER), role
 
 
-def test_a_service_login_that_does_not_exist_is_named(own_database_url: str, place: Path) -> None:
-    settings = settings_at(own_database_url, place / "logins", service_login="nobody_at_all")
+def test_a_service_login_that_does_not_exist_is_named(empty_database_url: str, place: Path) -> None:
+    settings = settings_at(empty_database_url, place / "logins", service_login="nobody_at_all")
     with pytest.raises(ConfigError, match='service_login: role "nobody_at_all" does not exist'):
         upgrade(settings)
 
 
-def test_who_does_not_upgrade_wants_the_newest_schema(own_database_url: str, place: Path) -> None:
-    settings = settings_at(own_database_url, place / "logins")
-    admin = make_conninfo(own_database_url)
+def test_who_does_not_upgrade_wants_the_newest_schema(empty_database_url: str, place: Path) -> None:
+    settings = settings_at(empty_database_url, place / "logins")
+    admin = make_conninfo(empty_database_url)
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute("CREATE TABLE before (id int)")
     with pytest.raises(ConfigError, match="has version none, this program needs 00"):

@@ -76,10 +76,10 @@ def test_there_are_36_partitions_of_10_degrees_and_one_without_position(
     assert bounds["observation_ra_350"] == "FOR VALUES FROM ('350') TO ('360')"
 
 
-def test_bounds_of_partitions_are_settings(own_database_url: str, tmp_path: Path) -> None:
+def test_bounds_of_partitions_are_settings(empty_database_url: str, tmp_path: Path) -> None:
     bounds = (0.0, 90.0, 202.5, 360.0)
-    upgrade(settings_at(own_database_url, tmp_path, partition_bounds=bounds))
-    with psycopg.connect(own_database_url) as admin:
+    upgrade(settings_at(empty_database_url, tmp_path, partition_bounds=bounds))
+    with psycopg.connect(empty_database_url) as admin:
         rows = admin.execute(
             "SELECT inhrelid::regclass::text FROM pg_inherits "
             "WHERE inhparent = 'archive.observation'::regclass ORDER BY 1"

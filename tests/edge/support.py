@@ -85,6 +85,6 @@ def served_with(archive: Archive, *options: str, **chosen: object) -> Iterator[S
         finally:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(60)
             finally:
                 process.kill()

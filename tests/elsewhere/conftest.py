@@ -19,14 +19,14 @@ from vo_service.settings import Settings
 
 @pytest.fixture(scope="session")
 def shots() -> list[Shot]:
-    return make_shots(900)
+    return make_shots(300)
 
 
 def _archive(url: str, place: Path, name: str) -> Settings:
     home = place / f"{name}_{uuid4().hex}"
     initialise(home)
     settings = settings_at(
-        url, home, port=free_port(), authority=f"{name}.example", crawl_rows=400, crawl_pause_s=0
+        url, home, port=free_port(), authority=f"{name}.example", crawl_rows=130, crawl_pause_s=0
     )
     upgrade(settings)
     return settings

@@ -92,7 +92,7 @@ def test_counts_at_a_position_are_those_of_brute_force_on_the_page_and_by_pyvo(
                 ("here", *k): n for k, n in counts_about(shots[:50], ra, dec, radius).items()
             }
             asked = {"pos": f"{ra},{dec}", "radius": str(radius), "RESPONSEFORMAT": "json"}
-            answer = requests.get(f"{ours.root_url}/elsewhere", params=asked, timeout=20)
+            answer = requests.get(f"{ours.root_url}/elsewhere", params=asked, timeout=60)
             found = {tuple(row[:3]): row[3] for row in answer.json()["data"]}
             assert found == expected
             rows = service.search(
@@ -103,9 +103,9 @@ def test_counts_at_a_position_are_those_of_brute_force_on_the_page_and_by_pyvo(
             )
             assert {tuple(map(str, list(r.values())[:3])): r["n"] for r in rows} == expected
         assert len(service.search("SELECT obs_id FROM ivoa.obscore")) == 50
-        page = requests.get(f"{ours.root_url}/elsewhere/", timeout=20)
+        page = requests.get(f"{ours.root_url}/elsewhere/", timeout=60)
         assert (page.status_code, "What exists" in page.text) == (200, True)
-        wrong = requests.get(f"{ours.root_url}/elsewhere/?pos=x", timeout=20)
+        wrong = requests.get(f"{ours.root_url}/elsewhere/?pos=x", timeout=60)
         assert (wrong.status_code, "UsageFault: POS" in wrong.text) == (400, True)
 
 
@@ -160,12 +160,12 @@ def test_a_crawl_that_was_killed_goes_on_where_it_was(
     slow = environment(ours, VO_CRAWL_PAUSE_S="0.3")
     with subprocess.Popen(command(ours, name), env=slow, stdout=subprocess.DEVNULL) as process:
         until = time.monotonic() + 60
-        while len(stored(ours)) < 200 and time.monotonic() < until:
+        while len(stored(ours)) < 70 and time.monotonic() < until:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     there = len(stored(ours))
     wanted = sorted(shot.did for shot in shots if kind == "tap" or shot.t_min is not None)
-    assert 200 <= there < len(wanted)
+    assert 70 <= there < len(wanted)
     done = crawl(ours, name)
     assert (done.problems, dids(ours)) == ([], wanted)
     assert done.read == len(wanted) - there

@@ -16,9 +16,9 @@ from vo_service.model.region import Point
 
 
 def test_rows_of_before_are_found_beside_those_of_others(
-    own_database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    settings = settings_at(own_database_url, tmp_path)
+    settings = settings_at(empty_database_url, tmp_path)
     upgrade_to(settings, "0017")
     shot = make_shots(1)[0]
     with psycopg.connect(conninfo(settings, Role.OWNER)) as connection:

@@ -273,8 +273,8 @@ def test_five_hundred_headers_are_read_within_seconds(tmp_path: Path) -> None:
         CDELT1=-0.001, CDELT2=0.001, CRPIX1=5.5, CRPIX2=5.5,
         **{f"KEY{n}": n * 1.5 for n in range(100)},
     )  # fmt: skip
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(500):
         _read(path)
     # 1.7 ms each on the machine of DESIGN.md; ten times that is a defect.
-    assert time.perf_counter() - start < 8.5
+    assert time.process_time() - start < 8.5

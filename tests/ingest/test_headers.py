@@ -84,9 +84,9 @@ def test_of_a_gzipped_image_nothing_but_the_header_is_unpacked(tmp_path: Path) -
     path = tmp_path / "zeros.fits.gz"
     header = _header("BITPIX  = 8", "NAXIS   = 1", "NAXIS1  = 288000000", "EXTEND  = T")
     path.write_bytes(gzip.compress(header + bytes(288_000_000), 1))
-    start = time.perf_counter()
+    start = time.process_time()
     (hdu,) = _read(path)
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
     assert hdu.data_size == 288_000_000
 
 
@@ -119,9 +119,9 @@ def test_of_a_cube_of_30_gb_nothing_but_the_header_is_read(
         return got
 
     monkeypatch.setattr(os, "pread", watched)
-    start = time.perf_counter()
+    start = time.process_time()
     (hdu,) = _read(path)
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
     assert hdu.data_size == 4 * 2160 * 1280 * 2800
     assert max(places) <= header_size
 

@@ -31,10 +31,10 @@ import psycopg
 from astropy.io.votable import parse_single_table
 from lxml import etree
 
+from tests.clusters import lay_cluster
 from tests.jobs.archive import ROWS, populate, start
 from tests.jobs.client import UWS
 from tests.web.conftest import free_port
-from vo_service.db.cluster import Cluster
 from vo_service.db.connect import Role, admin_conninfo, conninfo
 from vo_service.db.schema import upgrade
 from vo_service.services.setup import initialise
@@ -132,7 +132,7 @@ def _archive(place: Path) -> Iterator[Settings]:
     home = place / "fire"
     initialise(home)
     settings = Settings(home=home, port=free_port(), job_attempts=4)
-    cluster = Cluster(home)
+    cluster = lay_cluster(home)
     cluster.start(memory=_MEMORY)
     try:
         upgrade(settings)
@@ -219,7 +219,8 @@ def _left_over(settings: Settings) -> list[str]:
     faults = [f"left over: {draft}" for draft in settings.jobs.glob("*/draft-*")]
     with psycopg.connect(admin_conninfo(settings, "vo")) as connection:
         rows = connection.execute(
-            "SELECT query FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%'"
+            "SELECT query FROM pg_stat_activity WHERE state = 'active' "
+            "AND query LIKE '%obscore_1%' AND pid <> pg_backend_pid()"
         ).fetchall()
     return faults + [f"still runs: {query[:60]}" for (query,) in rows]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.clusters import lay_cluster
 from vo_service.cli.keeper import database_kept_up
 from vo_service.db.cluster import Cluster
 from vo_service.db.connect import admin_conninfo
@@ -24,6 +25,7 @@ _LOOK_S = 0.2
 @pytest.fixture
 def settings(place: Path) -> Iterator[Settings]:
     made = initialise(place / "kept", partition_bounds=[0.0, 360.0])
+    lay_cluster(made.home)
     yield made
     Cluster(made.home).stop()
     shutil.rmtree(made.home)

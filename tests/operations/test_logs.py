@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from tests.operations.conftest import Operated
-from tests.support import settings_at
+from tests.support import settings_at, soon
 from vo_service.settings import Settings
 from vo_service.telemetry.context import acceptable, working_for
 from vo_service.telemetry.logs import FIELDS, set_up_logs
@@ -37,9 +37,14 @@ def test_a_request_and_its_slow_query_have_the_id_that_the_client_got(operated: 
     )
     name = answer.headers["x-request-id"]
     assert name != "mine"  # 127.0.0.1 is no proxy that is trusted
-    time.sleep(0.5)
-    lines = [line for line in operated.lines() if line.get("request_id") == name]
-    by_message = {line["message"]: line for line in lines}
+    by_message: dict[str, Any] = {}
+
+    def both_written() -> bool:
+        lines = [line for line in operated.lines() if line.get("request_id") == name]
+        by_message.update((line["message"], line) for line in lines)
+        return {"request", "slow query"} <= by_message.keys()
+
+    assert soon(both_written), by_message
     access = by_message["request"]
     assert (access["endpoint"], access["method"], access["status"]) == ("/tap/sync", "GET", 200)
     assert access["bytes"] > 100

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.operations.conftest import Operated
+from tests.support import soon
 from vo_service.db.connect import Role, conninfo
 from vo_service.services.slow import forget_slow
 from vo_service.settings import Settings
@@ -37,7 +37,9 @@ def test_a_slow_query_is_shown_with_its_text_and_plan(operated: Operated) -> Non
         params={"LANG": "ADQL", "QUERY": _QUERY, "RESPONSEFORMAT": "csv", "MAXREC": "3"},
     )
     name = answer.headers["x-request-id"]
-    time.sleep(1.0)
+    with psycopg.connect(operated.settings.database_url or "", autocommit=True) as admin:
+        question = "SELECT FROM archive.slow_query WHERE request_id = %s"
+        assert soon(lambda: bool(admin.execute(question, [name]).fetchall()))
     shown = _status(operated.settings, "--slow", "--json", "--limit", "1000")
     assert shown.returncode == 0, shown.stderr
     [kept] = [query for query in json.loads(shown.stdout) if query["request_id"] == name]

@@ -25,8 +25,8 @@ VALUES (%s, 1, 'c', 'o', 'd', %s, 10, 1, %s, %s, %s, spoint(radians(%s), radians
 """
 
 
-def test_files_get_previews_and_observations_count(own_database_url: str, tmp_path: Path) -> None:
-    settings = settings_at(own_database_url, tmp_path)
+def test_files_get_previews_and_observations_count(empty_database_url: str, tmp_path: Path) -> None:
+    settings = settings_at(empty_database_url, tmp_path)
     upgrade_to(settings, "0012")
     ids = {}
     with psycopg.connect(conninfo(settings, Role.OWNER)) as connection:

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.release.archive import Made, Product, make_archive
-from vo_service.services import daily
+from vo_service.services import daily, release
 from vo_service.services.daily import day_of_archive, run_daily
 from vo_service.services.release import release_daily, release_due
 from vo_service.worker import work
@@ -71,14 +71,31 @@ def test_a_day_is_run_though_the_operator_released_by_hand(archive: Made) -> Non
 
 def test_a_run_that_was_stopped_is_done_again(archive: Made) -> None:
     calls = iter(range(100))
-    stopped = release_daily(archive.settings, _TODAY, stopped=lambda: next(calls) >= 5)
+    stopped = release_daily(archive.settings, _TODAY, stopped=lambda: next(calls) >= 7)
     assert stopped is not None
-    assert stopped.count == 5
+    assert stopped.count == 5  # it asked twice when it planned
     assert archive.public() == archive.linked()
     assert _runs(archive) == []
     again = release_daily(archive.settings, _TODAY)
     assert again is not None
     assert again.count == 15
+
+
+def test_plans_are_written_in_batches_and_what_is_left_by_the_next_run(
+    archive: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "_BATCH", 6)
+    calls = iter(range(100))
+    stopped = release_daily(archive.settings, _TODAY, stopped=lambda: next(calls) >= 2)
+    assert stopped is not None
+    assert (stopped.planned, stopped.count) == (12, 0)
+    days = [day for _, day in archive.states().values()]
+    assert (days.count(_TODAY), days.count(None)) == (12, 8)
+    assert _runs(archive) == []
+    again = release_daily(archive.settings, _TODAY)
+    assert again is not None
+    assert (again.planned, again.count) == (8, 20)
+    assert _runs(archive) == [(_TODAY, True, 20)]
 
 
 def test_problems_are_written_down_and_not_tried_again_today(archive: Made) -> None:

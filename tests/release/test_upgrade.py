@@ -25,9 +25,9 @@ SELECT product_id, 1, 'c', path, did, 'X' FROM archive.product WHERE current
 
 
 def test_rows_survive_are_counted_and_get_instrument_and_rule(
-    own_database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    settings = settings_at(own_database_url, tmp_path)
+    settings = settings_at(empty_database_url, tmp_path)
     upgrade_to(settings, "0006")
     made = archive_at(settings)
     made.connection.execute(_ROWS.encode())

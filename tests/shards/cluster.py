@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.clusters import lay_cluster
 from vo_service.db.cluster import Cluster
 
 __all__ = ["Machine", "machine"]
@@ -94,7 +95,7 @@ class Machine:
 
 @contextlib.contextmanager
 def machine(home: Path) -> Iterator[Machine]:
-    made = Machine(Cluster(home))
+    made = Machine(lay_cluster(home))
     made.start()
     try:
         yield made

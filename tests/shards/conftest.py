@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.conftest import empty_database
 from tests.shards import sky
 from tests.shards.cluster import Machine, machine
 from vo_service.settings import Settings
@@ -17,6 +18,13 @@ from vo_service.settings import Settings
 def machines(place: Path) -> Iterator[tuple[Machine, Machine]]:
     with machine(place / "north") as north, machine(place / "south") as south:
         yield north, south
+
+
+@pytest.fixture(scope="module")
+def database_url(server: str) -> Iterator[str]:
+    """An empty one: their partitions are wider."""
+    with empty_database(server) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

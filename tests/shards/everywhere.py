@@ -1,8 +1,8 @@
 """The tests of TAP over three PostgreSQL servers instead of one.
 
 Run as ``python -m tests.shards.everywhere``. Tests ask for their data as ever; with TEST_SHARDS
-set, two thirds of the sky then go to two other servers. Left out are tests of plans, which name
-the indexes of one server. Arguments are pytest's: other tests, ``-x``.
+set, two thirds of the sky then go to two other servers, and two collections by name. Left out are
+tests of plans, which name the indexes of one server. Arguments are pytest's: other tests, ``-x``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.shards.cluster import Machine, machine
-from tests.shards.sky import NORTH, SOUTH, add, move
+from tests.shards.sky import NORTH, SOUTH, add, move, place
 from vo_service.settings import Settings
 
 __all__ = ["spread_archive", "spread_sky", "wanted"]
@@ -56,7 +56,7 @@ def _databases() -> list[str]:
 
 
 def spread_archive(settings: Settings) -> None:
-    """Move two thirds of an archive away."""
+    """Move two thirds of an archive away; and two collections, each out of the other's range."""
     ranges = (("north", NORTH), ("south", SOUTH))
     for (name, ra), url in zip(ranges, _databases(), strict=True):
         add(settings, name, url)
@@ -68,6 +68,8 @@ def spread_archive(settings: Settings) -> None:
                 ).format(sql.Identifier(f"vo_{name}"))
             )
         move(settings, name, ra)
+    place(settings, "north", "triccs")
+    place(settings, "south", "tomoe")
 
 
 def spread_sky(database_url: str) -> None:

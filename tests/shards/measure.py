@@ -1,8 +1,8 @@
-"""How fast a partition moves, and how long searches wait meanwhile.
+"""How fast a partition moves, and a collection out of one, and how long searches wait meanwhile.
 
 Run as ``python -m tests.shards.measure``. Two PostgreSQL servers of this machine; synthetic rows
-with footprints, all in one partition; cones asked without a pause by two sessions. Argument: rows
-(200 000).
+with footprints, all in one partition, half of them of a second collection; cones asked without a
+pause by two sessions. Argument: rows (200 000).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.shards import sky
 from tests.shards.cluster import machine
-from tests.shards.sky import add, move
 from tests.support import settings_at
 from vo_service.db.connect import Role, conninfo
 from vo_service.db.schema import upgrade
@@ -28,7 +28,8 @@ from vo_service.settings import Settings
 ROWS = """
 INSERT INTO archive.observation (product_id, calib_level, obs_collection, obs_id,
     obs_publisher_did, s_ra, s_dec, s_fov, s_region, t_min, position, region)
-SELECT n, 2, 'c', 'obs' || n, 'ivo://x/c?' || n, ra, dec, 0.6, 'POLYGON ICRS ...', 58000 + n / 1e4,
+SELECT n, 2, CASE WHEN n & 1 = 0 THEN 'c' ELSE 'd' END, 'obs' || n, 'ivo://x/c?' || n, ra, dec,
+    0.6, 'POLYGON ICRS ...', 58000 + n / 1e4,
     spoint(radians(ra), radians(dec)),
     (SELECT spoly(spoint(radians(ra + x), radians(dec + y)) ORDER BY i)
      FROM (VALUES (1, -.2, -.2), (2, .2, -.2), (3, .2, .2), (4, -.2, .2)) v(i, x, y))
@@ -55,17 +56,23 @@ def main() -> None:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("CREATE EXTENSION pg_sphere")
             upgrade(settings)
+            admin.execute(
+                "INSERT INTO archive.collection (name, title, definition) VALUES ('d', 'D', '{}')"
+            )
             admin.execute(ROWS, (rows,))
             admin.execute("VACUUM ANALYZE archive.observation")
-        add(settings, "north", node.fresh())
+        sky.add(settings, "north", node.fresh())
         print(f"{rows} rows; cones at rest: {_asked(settings, partial(time.sleep, 3))}")
-        for target in ("north", "centre"):
+        for what, work in (
+            ("all to north", partial(sky.move, settings, "north", "30:60")),
+            ("all to centre", partial(sky.move, settings, "centre", "30:60")),
+            ("a collection to north", partial(sky.place, settings, "north", "d")),
+            ("a collection to centre", partial(sky.place, settings, "centre", "d")),
+        ):
             begun = time.monotonic()
-            waits = _asked(settings, partial(move, settings, target, "30:60"))
+            waits = _asked(settings, work)
             taken = time.monotonic() - begun
-            print(
-                f"to {target}: {taken:.1f} s, {rows / taken:,.0f} rows/s; cones meanwhile: {waits}"
-            )
+            print(f"{what}: {taken:.1f} s, {rows / taken:,.0f} rows/s; cones meanwhile: {waits}")
             print(f"  and there: {_asked(settings, partial(time.sleep, 3))}")
 
 

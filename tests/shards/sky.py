@@ -18,8 +18,10 @@ from vo_service.db.frames import FrameStore
 from vo_service.db.schema import upgrade
 from vo_service.model.observation import Frame
 from vo_service.model.region import Point, Polygon, separation
+from vo_service.model.shard import Part
 from vo_service.services.setup import initialise
-from vo_service.services.shards import add_shard, move_parts, remove_shard
+from vo_service.services.shard_moves import Manner, move_collections, move_parts
+from vo_service.services.shards import add_shard, remove_shard
 from vo_service.settings import Settings
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "frames",
     "made",
     "move",
+    "place",
     "spread",
 ]
 
@@ -91,13 +94,32 @@ def add(settings: Settings, name: str, url: str) -> None:
 
 
 def move(settings: Settings, name: str, ra: str, patience_s: float = 60.0) -> int:
-    return move_parts(
-        settings, name, ra, patience_s=patience_s, begun=lambda *_: None, told=lambda _: None
-    )
+    return move_parts(settings, name, ra, _manner(patience_s))
+
+
+def place(
+    settings: Settings,
+    name: str,
+    *collections: str,
+    patience_s: float = 60.0,
+    stop_after: int | None = None,
+) -> int:
+    """Move collections; as if somebody pressed Ctrl-C after some partitions."""
+
+    def begun(part: Part, number: int, count: int, rows: int) -> None:
+        if number - 1 == stop_after:
+            raise KeyboardInterrupt
+
+    manner = dataclasses.replace(_manner(patience_s), begun=begun)
+    return move_collections(settings, name, collections, manner)
 
 
 def bring_home(settings: Settings, name: str) -> int:
-    return remove_shard(settings, name, patience_s=60.0, begun=lambda *_: None, told=lambda _: None)
+    return remove_shard(settings, name, _manner(60.0))
+
+
+def _manner(patience_s: float) -> Manner:
+    return Manner(patience_s, lambda *_: None, lambda _: None)
 
 
 @contextlib.contextmanager

@@ -101,13 +101,13 @@ def test_three_servers_answer_as_one(
     found = reader.execute(sql(query)).fetchall()
     assert len(found) == len(alone[query])
     for row, expected in zip(found, alone[query], strict=True):
-        assert all(map(_same, row, expected)), (row, expected)
+        assert all(map(same, row, expected)), (row, expected)
 
 
-def _same(value: Any, expected: Any) -> bool:
+def same(value: Any, expected: Any) -> bool:
     """Equal; numbers as far as areas of polygons hold, whose corners are told in 15 digits."""
     if isinstance(expected, list):
-        return len(value) == len(expected) and all(map(_same, value, expected))
+        return len(value) == len(expected) and all(map(same, value, expected))
     if isinstance(expected, float):
         return math.isclose(value, expected, rel_tol=1e-7, abs_tol=1e-9)
     return bool(value == expected)

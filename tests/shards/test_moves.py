@@ -26,7 +26,7 @@ from vo_service.db.connect import Role, conninfo
 from vo_service.db.schema import upgrade
 from vo_service.db.shards import ShardStore
 from vo_service.errors import ConfigError, TransientError, UsageError, VOError
-from vo_service.services import shards as module
+from vo_service.services import shard_moves as module
 from vo_service.services.shards import check_shards, list_shards
 from vo_service.settings import Settings
 
@@ -186,7 +186,7 @@ def test_a_move_that_is_killed_at_any_moment_has_happened_or_has_not(
                 time.sleep(dice.uniform(0.0, 1.0))
                 process.send_signal(signal.SIGKILL)
                 process.wait(10)
-            _until_unlocked(settings)
+            until_unlocked(settings)
             assert total(settings) == (ROWS, ROWS, SUM)
             seen.add(tuple(places(settings).values()).count("north"))
     assert readers.wrong == []
@@ -198,7 +198,7 @@ def test_a_move_that_is_killed_at_any_moment_has_happened_or_has_not(
     assert total(settings) == (ROWS, ROWS, SUM)
 
 
-def _until_unlocked(settings: Settings) -> None:
+def until_unlocked(settings: Settings) -> None:
     """Until the server has noticed that the session of a killed command is gone."""
     until = time.monotonic() + 20
     while time.monotonic() < until:

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from astropy.io.votable import parse
 from astropy.io.votable.tree import VOTableFile
@@ -21,7 +22,8 @@ from vo_service.settings import Settings
 
 ALL = "SELECT COUNT(*) AS n FROM ivoa.obscore"
 GONE = "the part of the sky at RA 120..240 deg is not available now: shard south does not answer"
-CENTRES = [f.observation.s_ra for f in sky.frames()]
+FRAMES = sky.frames()
+CENTRES = [f.observation.s_ra for f in FRAMES]
 KEPT = sum(ra is None or not 120 <= ra < 240 for ra in CENTRES)
 
 
@@ -48,6 +50,12 @@ class Site:
             assert time.monotonic() < until
             time.sleep(0.2)
 
+    def wait_until_says(self, text: str) -> None:
+        until = time.monotonic() + 30
+        while text not in self.tap().text:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
 
 @pytest.fixture(scope="module")
 def settings(
@@ -61,16 +69,16 @@ def settings(
 @pytest.fixture(scope="module")
 def strict(settings: Settings) -> Iterator[Site]:
     """A server that answers with an error."""
-    yield from _served(settings, "error")
+    yield from served(settings, "error")
 
 
 @pytest.fixture(scope="module")
 def lenient(settings: Settings) -> Iterator[Site]:
     """A server that answers with what there is."""
-    yield from _served(settings, "partial")
+    yield from served(settings, "partial")
 
 
-def _served(settings: Settings, mode: str) -> Iterator[Site]:
+def served(settings: Settings, mode: str) -> Iterator[Site]:
     port = free_port()
     (settings.home / "settings.toml").write_text(
         (settings.home / "settings.toml").read_text("utf-8").partition("\n# outage\n")[0]
@@ -139,13 +147,42 @@ def test_a_killed_node_is_an_error_that_names_its_part_of_the_sky(
     links = httpx.get(f"{strict.url}/datalink/links", params={"ID": "ivo://x/c?3.fits"}, timeout=30)
     assert links.status_code == 200
     assert b"ivo://x/c?3.fits" in links.content
-    soda = httpx.get(f"{strict.url}/soda/sync", params={"ID": "ivo://x/c?3.fits"}, timeout=30)
-    assert soda.status_code == 503
-    assert GONE in soda.text
 
     machines[1].start()
     strict.wait_until_whole()
     assert strict.count() == len(CENTRES)
+
+
+def test_headers_and_cutouts_of_what_is_on_another_node_go_on(
+    strict: Site, settings: Settings, machines: tuple[Machine, Machine]
+) -> None:
+    strict.wait_until_whole()
+    with psycopg.connect(settings.database_url or "") as connection:
+        connection.execute("UPDATE archive.product SET state = 'public'")
+    places = {(f.observation.s_ra or 0.0) // 120: f.product.did for f in FRAMES}
+
+    def ask(place: str, did: str) -> httpx.Response:
+        return httpx.get(f"{strict.url}/{place}", params={"ID": did}, timeout=30)
+
+    before = [ask("datalink/header", places[part]) for part in range(3)]
+    assert [answer.status_code for answer in before] == [200] * 3
+    missing = ask("soda/sync", places[0])
+    assert missing.status_code == 404  # the frames of this sky have no files
+    machines[1].kill()
+    for _ in range(2):  # as the first that finds it out, and as one that knows
+        after = [ask("datalink/header", places[part]) for part in range(3)]
+        assert [answer.status_code for answer in after] == [200, 503, 200]
+        assert (after[0].content, after[2].content) == (before[0].content, before[2].content)
+        assert GONE in after[1].text
+    assert ask("soda/sync", places[0]).text == missing.text
+    away = ask("soda/sync", places[1])
+    assert (away.status_code, GONE in away.text) == (503, True)
+    nothing = ask("soda/sync", "ivo://x/c?there-is-none")
+    assert nothing.status_code == 404
+    links = ask("datalink/links", places[1])
+    assert places[1] in links.text
+    machines[1].start()
+    strict.wait_until_whole()
 
 
 def test_a_node_that_hangs_is_found_out_too(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ from vo_service.services.catalog import CatalogCache
 from vo_service.services.replicas import Replicas
 from vo_service.services.tap import TapService
 from vo_service.settings import Settings
+from vo_service.telemetry.meters import REGISTRY
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +116,7 @@ def searches(machine: Machine) -> int:
     with psycopg.connect(machine.admin) as admin:
         row = admin.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%obscore_1%' "
-            "AND query LIKE 'COPY%'"
+            "AND pid <> pg_backend_pid()"
         ).fetchone()
     return int(row[0]) if row else 0
 
@@ -138,6 +140,18 @@ def tap(settings: Settings, replicas: Replicas) -> Iterator[TapService]:
     engine.dispose()
 
 
+def meters(replica: Machine) -> dict[str, float | None]:
+    """What /metrics says of it."""
+    name = f"{replica.cluster.socket}:5432"
+    pool = {"pool": f"replica {name}"}
+    return {
+        "up": REGISTRY.get_sample_value("vo_replica_up", {"replica": name}),
+        "lag": REGISTRY.get_sample_value("vo_replica_lag_seconds", {"replica": name}),
+        "size": REGISTRY.get_sample_value("vo_pool_size", pool),
+        "used": REGISTRY.get_sample_value("vo_pool_used", pool),
+    }
+
+
 async def test_searches_run_on_a_replica_that_keeps_up(
     chosen: Settings, primary: Machine, replica: Machine
 ) -> None:
@@ -148,6 +162,11 @@ async def test_searches_run_on_a_replica_that_keeps_up(
         with tap(chosen, replicas) as service:
             assert await count(service) == 5
         assert (searches(primary), searches(replica)) == (0, 1)
+        replicas.show()
+        found = meters(replica)
+        assert found["up"] == 1
+        assert 0 <= (found["lag"] or 0) <= 10
+        assert (found["size"], found["used"]) == (chosen.reader_connections, 0)
 
 
 async def test_a_replica_that_is_behind_is_not_asked_until_it_has_caught_up(
@@ -183,6 +202,8 @@ async def test_a_replica_that_dies_or_hangs_is_replaced_by_the_primary(
     chosen: Settings, replica: Machine
 ) -> None:
     replicas = Replicas(chosen, 10.0)
+    replicas.show()
+    assert (meters(replica)["up"], meters(replica)["lag"]) == (0, math.inf)
     async with replicas.running():
         await until(lambda: replicas.fresh() is not None)
         with tap(chosen, replicas) as service:
@@ -194,6 +215,7 @@ async def test_a_replica_that_dies_or_hangs_is_replaced_by_the_primary(
         await until(lambda: replicas.fresh() is not None)
         with replica.frozen():
             await until(lambda: replicas.fresh() is None)
+            assert meters(replica)["up"] == 0
         await until(lambda: replicas.fresh() is not None)
 
 

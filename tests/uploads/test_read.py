@@ -377,7 +377,7 @@ def test_a_hundred_thousand_rows_take_less_than_three_seconds(tmp_path: Path) ->
     large = Limits(count, 100_000_000, 2**62)
     for data in (cells, binary(packed)):
         content = votable(fields, data)
-        started = time.monotonic()
+        started = time.process_time()
         found, values = read(content, tmp_path, limits=large)
-        assert time.monotonic() - started < 3
+        assert time.process_time() - started < 3
         assert (found.rows, values["ra"][-1]) == (count, 360.0)

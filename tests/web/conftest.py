@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
+from tests.conftest import fresh_database
 from tests.shards import everywhere
 from tests.support import ended, settings_at
 from vo_service.db.schema import upgrade
@@ -63,17 +60,16 @@ def serving(settings: Settings) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(scope="session")
 def archive(server: str, place: Path) -> Iterator[Archive]:
-    name = f"archive_{uuid4().hex}"
     home = place / "archive"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    with fresh_database(server) as database_url:
         initialise(home)
         port = free_port()
-        settings = settings_at(make_conninfo(server, dbname=name), home, port=port)
+        settings = settings_at(database_url, home, port=port)
         upgrade(settings)
         for made in make_demo(home / "demo", small=True).collections:
             collection = find_collection(settings, made.name)
-            counts = ingest(settings, IngestRequest(collection=collection, paths=[made.directory]))
+            request = IngestRequest(collection=collection, paths=[made.directory], processes=0)
+            counts = ingest(settings, request)
             assert (counts.added, counts.refused) == (made.files, 0)
         assert compute_md5(settings, print) == 127
         assert release_due(settings, datetime.now(UTC).date()).problems == []
@@ -81,4 +77,3 @@ def archive(server: str, place: Path) -> Iterator[Archive]:
             everywhere.spread_archive(settings)
         with serving(settings):
             yield Archive(settings, f"http://localhost:{port}")
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -168,11 +168,11 @@ def test_any_page_may_read_without_credentials(url: str) -> None:
         assert client.options("/tap/sync", headers=odd).status_code == 400
 
 
-def sent(url: str, data: bytes, dribble: bytes = b"", limit_s: float = 15) -> tuple[bytes, float]:
+def sent(url: str, data: bytes, dribble: bytes = b"", limit_s: float = 40) -> tuple[bytes, float]:
     """What a server says to *data*, followed by *dribble* again and again; and when it closed."""
     began = time.monotonic()
     place = urlsplit(url)
-    with socket.create_connection((place.hostname or "", place.port or 0), timeout=20) as sock:
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=40) as sock:
         sock.sendall(data)
         sock.settimeout(0.1)
         got = b""
@@ -214,14 +214,14 @@ def test_a_request_that_does_not_come_in_time_is_ended(
 ) -> None:
     got, seconds = sent(url, data, dribble)
     assert got.startswith(b"HTTP/1.1 408 ")
-    assert 1.5 < seconds < 10
+    assert 1.5 < seconds < 30
 
 
 def test_a_second_request_that_does_not_come_is_ended_too(url: str) -> None:
     got, seconds = sent(url, HEAD + b"\r\n", b"\r\n")
     assert got.startswith(b"HTTP/1.1 200 ")
     assert got.count(b"HTTP/1.1 408 ") == 1
-    assert seconds < 10
+    assert seconds < 30
 
 
 def test_a_head_without_end_is_refused(url: str) -> None:
@@ -252,7 +252,7 @@ async def test_who_does_not_read_holds_no_connection_to_the_database(
 ) -> None:
     slow = asyncio.create_task(ask(url + BIG, source="127.0.0.9", bytes_per_s=5))
     for wanted in (1, 0):
-        until = time.monotonic() + 12
+        until = time.monotonic() + 60
         while await asyncio.to_thread(working, archive) != wanted:
             assert time.monotonic() < until, (wanted, slow.done() and slow.result())
             await asyncio.sleep(0.2)
@@ -293,8 +293,11 @@ async def test_too_many_connections_are_refused_in_the_words_of_the_service(url:
     assert (await ask(f"{url}/", source="127.0.0.12")).status == 200
     for _, writer in open_ones:
         writer.transport.abort()
-    await asyncio.sleep(0.5)
-    assert (await ask(f"{url}/", source="127.0.0.11")).status == 200
+    for _ in range(100):  # it notices soon that they are gone
+        await asyncio.sleep(0.2)
+        if (answer := await ask(f"{url}/", source="127.0.0.11")).status == 200:
+            break
+    assert answer.status == 200
 
 
 @pytest.mark.anyio

@@ -196,11 +196,11 @@ def running_front(settings: Settings, place: Path) -> Iterator[str]:
             said = ""
             while not said.startswith("front: ready"):
                 said = process.stderr.readline()
-                assert said, process.wait(10)
+                assert said, process.wait(60)
             yield url
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
 
 
 @pytest.fixture(scope="module")

@@ -156,17 +156,17 @@ def test_old_tls_is_refused(served: Served) -> None:
 def peer_certificate(served: Served, context: ssl.SSLContext) -> str:
     place = httpx.URL(served.url)
     with (
-        socket.create_connection((place.host, place.port or 443), timeout=20) as plain,
+        socket.create_connection((place.host, place.port or 443), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secure,
     ):
         return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True) or b"")
 
 
 def newest(served: Served, certificates: Certificates, expected: bytes) -> bool:
-    """Whether new connections get a certificate, within 20 seconds."""
+    """Whether new connections get a certificate, within a minute."""
     context = ssl.create_default_context(cafile=certificates.ca)
     wanted = ssl.PEM_cert_to_DER_cert(expected.decode())
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         if ssl.PEM_cert_to_DER_cert(peer_certificate(served, context)) == wanted:
             return True
@@ -178,8 +178,8 @@ def newest(served: Served, certificates: Certificates, expected: bytes) -> bool:
 async def test_a_new_certificate_cuts_nobody(served: Served, certificates: Certificates) -> None:
     context = ssl.create_default_context(cafile=certificates.ca)
     slow = "/tap/sync?LANG=ADQL&MAXREC=3000&QUERY=SELECT+a.*+FROM+ivoa.obscore+a,ivoa.obscore+b"
-    download = asyncio.create_task(ask(served.url + slow, bytes_per_s=300_000, context=context))
-    await asyncio.sleep(0.5)
+    download = asyncio.create_task(ask(served.url + slow, bytes_per_s=100_000, context=context))
+    await asyncio.sleep(1.0)
     fresh = certificates.issue()
     served.send_signal(1)  # SIGHUP
     assert await asyncio.to_thread(newest, served, certificates, fresh)

@@ -11,7 +11,7 @@ from vo_service.errors import QueryError
 from vo_service.model.published import OBSCORE_TABLE
 from vo_service.model.table import Catalog, Schema
 from vo_service.services import prepared
-from vo_service.services.prepared import PreparedQueries
+from vo_service.services.prepared import PreparedQueries, prepare
 
 pytestmark = pytest.mark.anyio
 
@@ -54,25 +54,23 @@ async def test_another_limit_is_another_query(translated: list[object]) -> None:
     assert len(translated) == 2
 
 
-async def test_a_new_catalogue_forgets_what_was_made_for_the_old_one(
-    translated: list[object],
-) -> None:
+async def test_a_new_catalogue_forgets_what_was_made_for_the_old_one() -> None:
     """A wider footprint changes the bounds that a search by footprint needs."""
     queries = PreparedQueries()
     text = "SELECT obs_id FROM ivoa.obscore WHERE CONTAINS(POINT(10, 20), s_region) = 1"
     narrow = await queries.get(text, catalog(0.5), 10)
     wide = await queries.get(text, catalog(1.5), 10)
     assert narrow.sql != wide.sql
-    assert len(translated) == 2
+    assert [narrow, wide] == [prepare(text, catalog(reach), 10) for reach in (0.5, 1.5)]
 
 
 async def test_only_the_latest_queries_are_kept(translated: list[object]) -> None:
     queries, known = PreparedQueries(), catalog()
     for number in range(502):
-        await queries.get(f"SELECT obs_id FROM ivoa.obscore WHERE s_ra < {number}", known, 10)
-    await queries.get("SELECT obs_id FROM ivoa.obscore WHERE s_ra < 501", known, 10)
+        await queries.get(f"SELECT obs_id AS n{number} FROM ivoa.obscore", known, 10)
+    await queries.get("SELECT obs_id AS n501 FROM ivoa.obscore", known, 10)
     assert len(translated) == 502
-    await queries.get("SELECT obs_id FROM ivoa.obscore WHERE s_ra < 0", known, 10)
+    await queries.get("SELECT obs_id AS n0 FROM ivoa.obscore", known, 10)
     assert len(translated) == 503
 
 

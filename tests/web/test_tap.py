@@ -145,7 +145,7 @@ def test_a_query_that_cannot_end_in_time_is_refused_early_with_the_async_way(
 ) -> None:
     started = time.monotonic()
     response = ask(http, crossed(7))
-    assert time.monotonic() - started < 10  # of a limit of 60
+    assert time.monotonic() - started < 30  # of a limit of 60
     assert response.status_code == 400
     [(value, text)] = status_of(response)
     assert value == "ERROR"
@@ -159,7 +159,7 @@ def test_a_client_that_leaves_takes_its_statement_with_it(
         with psycopg.connect(archive.settings.database_url or "") as admin:
             row = admin.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND state = 'active' AND query LIKE 'COPY%'"
+                "AND state = 'active' AND query LIKE '%column_index%' AND pid <> pg_backend_pid()"
             ).fetchone()
         assert row is not None
         return int(row[0])
@@ -168,7 +168,7 @@ def test_a_client_that_leaves_takes_its_statement_with_it(
     query = crossed(4) + " WHERE MOD(c0.column_index, 1) = 0 AND MOD(c1.column_index, 1) = 0"
     with pytest.raises(httpx.ReadTimeout):
         http.get("/sync", params={"LANG": "ADQL", "QUERY": query}, timeout=1.5)
-    gone_by = time.monotonic() + 5  # of the minute that it would take
+    gone_by = time.monotonic() + 30  # of the minute that it would take
     while running():
         assert time.monotonic() < gone_by
         time.sleep(0.05)

@@ -255,7 +255,7 @@ def _polygon_centroid(polygon_sql: Sql) -> Sql:
     times the unit normal of its plane (Gauss's theorem on the sphere).
     """
     given = once(polygon=polygon_sql).c.polygon
-    angles = select(polygon_numbers(given).label("a"), func.npoints(given).label("n")).subquery()
+    angles = once(a=polygon_numbers(given), n=func.npoints(given))
     places = func.generate_series(1, angles.c.n).table_valued("i").render_derived()
     this, following = places.c.i, places.c.i % angles.c.n + 1
 

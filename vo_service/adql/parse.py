@@ -25,7 +25,7 @@ from vo_service.adql.words import (
 )
 from vo_service.errors import QueryError
 
-__all__ = ["MAX_DEPTH", "MAX_LIST", "parse"]
+__all__ = ["MAX_DEPTH", "MAX_LIST", "UNWRITABLE", "parse", "unquoted"]
 
 #: Levels of nesting (operators, functions, subqueries) in one query. Everything behind the
 #: parser works recursively, some 15 Python frames a level, of the 1000 that there are.
@@ -38,6 +38,9 @@ _LEVELS = {"BOX": 10, "CENTROID": 10, "POLYGON": 10} | dict.fromkeys(
 
 #: Members of one list: terms of AND and OR, values of IN, columns, vertices.
 MAX_LIST = 20_000
+
+#: Characters that PostgreSQL cannot store.
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 #: ``TOP`` and ``OFFSET`` are 64-bit in PostgreSQL.
 _MAX_COUNT = 2**63 - 1
@@ -64,9 +67,14 @@ def parse(text: str) -> n.Statement:
         raise error.orig_exc from None
 
 
+def unquoted(literal: str) -> str:
+    """The text that a string literal stands for."""
+    return literal[1:-1].replace("''", "'")
+
+
 def _check_characters(text: str) -> None:
     """Refuse what PostgreSQL cannot store, even inside strings."""
-    if bad := re.search("[\0\ud800-\udfff]", text):
+    if bad := UNWRITABLE.search(text):
         code = ord(bad.group())
         raise QueryError(f"U+{code:04X} is no character of a query", *_position(text, bad.start()))
 
@@ -299,7 +307,7 @@ class _Nodes(Transformer[Token, n.Statement]):
         return _make(n.Number, _place(token), text=str(token))
 
     def string(self, token: Token) -> n.String:
-        return _make(n.String, _place(token), text=token[1:-1].replace("''", "'"))
+        return _make(n.String, _place(token), text=unquoted(token))
 
     def null(self, token: Token) -> n.Null:
         return _make(n.Null, _place(token))

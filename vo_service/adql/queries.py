@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,12 @@ class Queries:
             relation = self._query(table.query, Scope(), _SOURCE)
             self._common.append((label, relation, relation.select.cte()))
         return self._query(node.query, Scope(), _Purpose("final", limit))
+
+    def condition_on(self, sources: Sequence[n.Node]) -> Callable[[n.Node], Sql]:
+        """What translates a WHERE over the tables of a FROM; it raises QueryError."""
+        _, scope = self._from.build(sources, Scope())
+        where = Context(scope=scope, clause="WHERE")
+        return lambda node: self._expressions.condition(node, where)
 
     def _bare(self, node: n.Query, outer: Scope) -> Relation:
         return self._query(node, outer, _BARE)

@@ -25,7 +25,7 @@ from vo_service.model.table import Field
 
 if TYPE_CHECKING:
     from vo_service.adql.values import Kind, ShapeKind
-    from vo_service.model.table import Catalog, Column, Table
+    from vo_service.model.table import Catalog, Column, Gap, Table
 
 __all__ = [
     "Label",
@@ -47,6 +47,9 @@ _SHAPES: dict[str, ShapeKind] = {
 }
 
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+
+#: What collections are told apart by, where tables of observations leave some out.
+_COLLECTION = "obs_collection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +252,8 @@ def _reference(table: Table, number: int) -> tuple[FromClause, tuple[Named, ...]
     hidden = {column.geometry for column in table.columns if column.geometry}
     if table.position:
         hidden.add(table.position.point)
+    if table.without:
+        hidden.add(_COLLECTION)
     physical = {split_name(column.name)[0].text for column in table.columns} | hidden
     clause: FromClause = sqlalchemy.table(
         relation, *map(sqlalchemy.column, sorted(physical)), schema=".".join(schema) or None
@@ -259,9 +264,11 @@ def _reference(table: Table, number: int) -> tuple[FromClause, tuple[Named, ...]
     return clause, tuple(_named(table, column, clause, row) for column in table.columns)
 
 
-def _without(clause: FromClause, ra: Sql, ranges: Sequence[tuple[float, float]]) -> FromClause:
-    """Rows outside of ranges of RA, in words that let PostgreSQL skip their partitions."""
-    kept = (sqlalchemy.or_(ra < low, ra >= high, ra.is_(None)) for low, high in ranges)
+def _without(clause: FromClause, ra: Sql, gap: Gap) -> FromClause:
+    """Rows outside of a gap, in words that let PostgreSQL skip their partitions."""
+    collection = clause.c[_COLLECTION]
+    kept = [sqlalchemy.or_(ra < low, ra >= high, ra.is_(None)) for low, high in gap.ranges]
+    kept += [sqlalchemy.or_(collection != name, collection.is_(None)) for name in gap.collections]
     return sqlalchemy.select(clause).where(*kept).subquery()
 
 

@@ -5,13 +5,12 @@ It knows what our own server sends, and no more. Times are seconds.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-__all__ = ["Answer", "Server", "Session"]
+__all__ = ["Answer", "Server", "Session", "get_request", "sync_path"]
 
 _BUFFER = 1 << 20
 
@@ -53,40 +52,43 @@ class Server:
                 size += received
         return Answer(first, time.perf_counter() - started, size)
 
-    async def session(self) -> Session:
+    def session(self) -> Session:
         """A connection that is kept."""
-        return Session(self.host, *await asyncio.open_connection(self.host, self.port))
+        return Session(self.host, socket.create_connection((self.host, self.port)))
 
 
 class Session:
     """Requests one after the other on one connection."""
 
-    def __init__(
-        self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, host: str, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._host = host
-        self._reader = reader
-        self._writer = writer
+        self._connection = connection
+        self._stream = connection.makefile("rb", buffering=_BUFFER)
 
-    async def get(self, path: str) -> tuple[int, bytes]:
+    def get(self, path: str) -> tuple[int, bytes]:
         """Status and content."""
-        self._writer.write(_request(self._host, path, b"", "", close=False))
-        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-        status = int(head[9:12])
-        if b"transfer-encoding: chunked" in head:
-            parts = []
-            while size := int(await self._reader.readuntil(b"\r\n"), 16):
-                parts.append(await self._reader.readexactly(size))
-                await self._reader.readexactly(2)
-            await self._reader.readexactly(2)
-            return status, b"".join(parts)
-        length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-        return status, await self._reader.readexactly(length)
+        self._connection.sendall(get_request(self._host, path))
+        status = int(self._stream.readline()[9:12])
+        headers = dict(iter(self._header, ("", "")))
+        if headers.get("transfer-encoding") != "chunked":
+            return status, self._stream.read(int(headers["content-length"]))
+        parts = []
+        while size := int(self._stream.readline(), 16):
+            parts.append(self._stream.read(size))
+            self._stream.readline()
+        self._stream.readline()
+        return status, b"".join(parts)
 
-    async def close(self) -> None:
+    def _header(self) -> tuple[str, str]:
+        """The next one, in lower case; empty after the last."""
+        name, _, value = self._stream.readline().decode("latin-1").lower().partition(":")
+        return name.strip(), value.strip()
+
+    def close(self) -> None:
         """Leave."""
-        self._writer.close()
-        await self._writer.wait_closed()
+        self._stream.close()
+        self._connection.close()
 
 
 def sync_path(query: str, maxrec: int, response_format: str = "votable") -> str:
@@ -95,6 +97,11 @@ def sync_path(query: str, maxrec: int, response_format: str = "votable") -> str:
         "LANG": "ADQL", "QUERY": query, "MAXREC": maxrec, "RESPONSEFORMAT": response_format,
     }  # fmt: skip
     return f"/tap/sync?{urlencode(pairs)}"
+
+
+def get_request(host: str, path: str) -> bytes:
+    """A GET on a connection that is kept."""
+    return _request(host, path, b"", "", close=False)
 
 
 def _request(host: str, path: str, body: bytes, content_type: str, *, close: bool) -> bytes:

@@ -39,7 +39,7 @@ _PARTITION = re.compile(r"observation_(?:ra_[0-9_]+|no_position)")
 
 @dataclass(frozen=True)
 class Place:
-    """A served archive; *process* is the number of the server's process."""
+    """A served archive; *process* is the number of the server's process, or of their parent."""
 
     settings: Settings
     archive: Synthetic
@@ -123,8 +123,10 @@ def timed(
 
 
 @contextmanager
-def served(settings: Settings, archive: Synthetic, *, jobs: bool) -> Iterator[Place]:
-    """`vo-service serve` in a process of its own, on a free port of this machine.
+def served(
+    settings: Settings, archive: Synthetic, *, jobs: bool, processes: int = 1
+) -> Iterator[Place]:
+    """`vo-service serve` in processes of its own, on a free port of this machine.
 
     Its worker runs for *jobs* alone: what else a worker does of itself would be measured too.
     """
@@ -139,6 +141,7 @@ def served(settings: Settings, archive: Synthetic, *, jobs: bool) -> Iterator[Pl
         "VO_CLIENT_REQUESTS_PER_S": "0",  # all clients come from one address here
         "VO_CLIENT_QUERIES": "64",
         "VO_WORKER_IN_SERVE": worker,
+        "VO_PROCESSES": str(processes),
         "VO_LOG_LEVEL": "error",
         "VO_MAXREC_LIMIT": str(max(archive.rows, settings.maxrec_limit)),
     }

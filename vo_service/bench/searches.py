@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -17,19 +13,17 @@ from vo_service.bench.client import Session, sync_path
 from vo_service.bench.figures import Figure, Target, percentiles
 from vo_service.bench.place import Place, timed
 
-__all__ = ["aggregates", "cones", "crowd", "images", "shapes"]
+__all__ = ["MAXREC", "aggregates", "cone", "cones", "images", "shapes"]
 
 _COLUMNS = "obs_publisher_did, s_ra, s_dec, t_min, access_url"
-_MAXREC = 1000
+MAXREC = 1000
 _CONES = {'15"': 15 / 3600, "0.25 deg": 0.25, "1 deg": 1.0, "30 deg": 30.0}
-_CLIENTS, _CROWD_S = 16, 6.0
-_SCRIPTS = 100  # pgbench takes 128
 
 #: The same rows by hand, with the bounds that the service writes: what "raw" means.
 _RAW = (
     f"SELECT {_COLUMNS} FROM archive.obscore WHERE s_ra BETWEEN %s AND %s "
     "AND position <@ scircle(spoint(radians(%s), radians(%s)), radians(%s)) LIMIT "
-    f"{_MAXREC + 1}"
+    f"{MAXREC + 1}"
 )
 
 
@@ -50,7 +44,7 @@ def cones(place: Place) -> Iterator[Figure]:
             for values in by_hand:  # into the cache of the machine
                 timed(connection, _RAW, values)
             raw = [timed(connection, _RAW, values) for values in by_hand]
-        asked = asyncio.run(_times(place, [cone(*at, radius) for at in places]))
+        asked = _times(place, [cone(*at, radius) for at in places])
         middle, late = percentiles(asked)
         reference = percentiles(raw)[0] * 1000 if raw else None
         target = Target("over", 4) if name == "0.25 deg" and reference else None
@@ -66,39 +60,23 @@ def cones(place: Place) -> Iterator[Figure]:
 
 
 def images(place: Place) -> Iterator[Figure]:
-    """SIA 2.0 about a position, against TAP's cone with the same columns.
+    """SIA 2.0 about a position, against the same footprints by TAP.
 
-    SIA finds footprints and so more rows; what the same rows cost by TAP is told beside.
+    What TAP's cone of as many columns costs is told beside: it finds fewer rows, by their
+    positions alone.
     """
     paths: list[str] = []
     for ra, dec in place.positions(200, seed=6):
         circle = f"CIRCLE({ra}, {dec}, 0.25)"
         for test in (f"CONTAINS(POINT(s_ra, s_dec), {circle})", f"INTERSECTS(s_region, {circle})"):
-            paths.append(sync_path(f"SELECT * FROM ivoa.obscore WHERE {test} = 1", _MAXREC))
-        paths.append(f"/sia2/query?MAXREC={_MAXREC}&POS={quote(f'CIRCLE {ra} {dec} 0.25')}")
-    times = asyncio.run(_paths(place, paths))
+            paths.append(sync_path(f"SELECT * FROM ivoa.obscore WHERE {test} = 1", MAXREC))
+        paths.append(f"/sia2/query?MAXREC={MAXREC}&POS={quote(f'CIRCLE {ra} {dec} 0.25')}")
+    times = _paths(place, paths)
     by_tap, same, by_sia = (percentiles(times[kind::3]) for kind in range(3))
     yield Figure(
-        "images", "SIA2 circle of 0.25 deg, p50", by_sia[0] * 1000, "ms", by_tap[0] * 1000,
+        "images", "SIA2 circle of 0.25 deg, p50", by_sia[0] * 1000, "ms", same[0] * 1000,
         Target("over", 1),
-        f"p95 {by_sia[1] * 1000:.1f} ms; the same footprints by TAP {same[0] * 1000:.1f} ms",
-    )  # fmt: skip
-
-
-def crowd(place: Place) -> Iterator[Figure]:
-    """16 clients at once: cones, against answers that need nothing, and against pgbench."""
-    places = place.positions(_SCRIPTS, seed=2)
-    database = _pgbench(place, places)
-    empty = asyncio.run(_rate(place, lambda number: "/tap/nothing-is-here", 404))
-    rate = asyncio.run(
-        _rate(place, lambda n: sync_path(cone(*_beside(places, n), 0.25), _MAXREC), 200)
-    )
-    limit = min(0.6 * empty, database)
-    yield Figure("16 clients", "empty answers", empty, "1/s")
-    yield Figure("16 clients", "the database's own (pgbench, prepared)", database, "1/s")
-    yield Figure(
-        "16 clients", "cones of 0.25 deg", rate, "1/s", empty,
-        Target("value", round(limit, 1), at_least=True), "the lower of 60 % of empty and pgbench",
+        f"p95 {by_sia[1] * 1000:.1f} ms; positions alone, by TAP {by_tap[0] * 1000:.1f} ms",
     )  # fmt: skip
 
 
@@ -139,11 +117,11 @@ def aggregates(place: Place) -> Iterator[Figure]:
 
 def _against_sql(place: Place, group: str, name: str, queries: list[str]) -> Figure:
     with psycopg.connect(place.dsn) as connection:
-        statements = [place.sql(query, _MAXREC + 1) for query in queries]
+        statements = [place.sql(query, MAXREC + 1) for query in queries]
         for statement in statements:  # into the cache of the machine
             timed(connection, statement)
         raw = [timed(connection, statement) for statement in statements]
-    asked = asyncio.run(_times(place, queries))
+    asked = _times(place, queries)
     middle, late = percentiles(asked)
     read, of = place.partitions(queries[0])
     return Figure(
@@ -152,80 +130,27 @@ def _against_sql(place: Place, group: str, name: str, queries: list[str]) -> Fig
     )  # fmt: skip
 
 
-async def _times(place: Place, queries: list[str]) -> list[float]:
+def _times(place: Place, queries: list[str]) -> list[float]:
     """Seconds for each query, after one that warms connections up."""
-    return await _paths(place, [sync_path(query, _MAXREC) for query in queries])
+    return _paths(place, [sync_path(query, MAXREC) for query in queries])
 
 
-async def _paths(place: Place, paths: list[str]) -> list[float]:
-    session = await place.server.session()
-    await _ask(session, paths[0])
+def _paths(place: Place, paths: list[str]) -> list[float]:
+    session = place.server.session()
+    _ask(session, paths[0])
     times = []
     for path in paths:
         started = time.perf_counter()
-        await _ask(session, path)
+        _ask(session, path)
         times.append(time.perf_counter() - started)
-    await session.close()
+    session.close()
     return times
 
 
-async def _ask(session: Session, path: str) -> None:
-    status, content = await session.get(path)
+def _ask(session: Session, path: str) -> None:
+    status, content = session.get(path)
     if status != 200:
         raise RuntimeError(content.decode("utf-8", "replace"))
-
-
-async def _rate(place: Place, path: Callable[[int], str], expected: int) -> float:
-    """Answers of the *expected* status a second to `_CLIENTS` clients, each asking again at once.
-
-    Raises
-    ------
-    RuntimeError
-        If an answer has another status.
-    """
-    numbers = iter(range(10**9))
-    until = time.perf_counter() + _CROWD_S
-    answered = 0
-
-    async def client() -> None:
-        nonlocal answered
-        session = await place.server.session()
-        while time.perf_counter() < until:
-            status, content = await session.get(path(next(numbers)))
-            if status != expected:
-                raise RuntimeError(content.decode("utf-8", "replace"))
-            answered += 1
-        await session.close()
-
-    started = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(_CLIENTS)))
-    return answered / (time.perf_counter() - started)
-
-
-def _beside(places: list[tuple[float, float]], number: int) -> tuple[float, float]:
-    """One of some places, but never the same again: no query is known from before."""
-    ra, dec = places[number % len(places)]
-    return ra + 1e-9 * number, dec
-
-
-def _pgbench(place: Place, places: list[tuple[float, float]]) -> float:
-    """Transactions a second of PostgreSQL's own measuring client for such cones.
-
-    A script for each place; what it reads is in the cache of the machine, for it runs twice.
-    """
-    with tempfile.TemporaryDirectory(prefix="vo-bench-") as directory:
-        files = []
-        for number, at in enumerate(places):
-            file = Path(directory) / f"{number}.sql"
-            file.write_text(f"{place.sql(cone(*at, 0.25), _MAXREC + 1)};\n", "ascii")
-            files += ["-f", str(file)]
-        for _ in range(2):
-            said = place.run(
-                "pgbench", "-n", "-M", "prepared", "-c", str(_CLIENTS), "-j", "2",
-                "-T", str(int(_CROWD_S)), *files,
-            )  # fmt: skip
-    match = re.search(r"tps = ([0-9.]+)", said)
-    return float(match[1]) if match else float("nan")
 
 
 def _raw_values(ra: float, dec: float, radius: float) -> tuple[float, ...] | None:

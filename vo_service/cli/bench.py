@@ -12,6 +12,7 @@ from rich.console import Console
 
 from vo_service.bench import dumps, loads, searches
 from vo_service.bench.archive import Loaded, drop_database, fill, settings_for
+from vo_service.bench.crowd import crowd
 from vo_service.bench.figures import Figure
 from vo_service.bench.place import Place, served
 from vo_service.bench.report import as_table, conditions, write_json, write_plot
@@ -36,7 +37,7 @@ _MEASURES: dict[str, Callable[[Place], Iterator[Figure]]] = {
     "images": searches.images,
     "shapes": searches.shapes,
     "aggregates": searches.aggregates,
-    "crowd": searches.crowd,
+    "crowd": crowd,
     "dumps": dumps.dumps,
     "uploads": loads.uploads,
     "jobs": loads.jobs,

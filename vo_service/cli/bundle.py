@@ -63,7 +63,7 @@ def bundle_command(
     ] = None,
     person: Annotated[
         str | None,
-        typer.Option("--for", help="Whose proposals count as public [only public files]."),
+        typer.Option("--for", help="Whose proposals count as public (only public files)."),
     ] = None,
     corrected: Annotated[bool, typer.Option("--corrected", help="With corrected headers.")] = False,
     output: Annotated[

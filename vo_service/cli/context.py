@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import typer
 
+from vo_service.db.cluster_use import used
 from vo_service.db.connect import private_cluster
 from vo_service.db.schema import require_newest, upgrade
 from vo_service.errors import ConfigError, VOError
@@ -41,26 +42,23 @@ def settings_of(context: typer.Context, **overrides: object) -> Settings:
 
 @contextlib.contextmanager
 def database(
-    settings: Settings, *, stop: bool | None = None, upgrading: bool | None = None
+    settings: Settings, *, stop: bool = False, upgrading: bool | None = None
 ) -> Iterator[None]:
     """Hold the database up while a command works, at the newest schema, nothing half-done in it.
 
-    A private cluster that did not run is started and stopped again at the end; one that ran
-    is left running, unless *stop* says otherwise. The schema is upgraded, or only looked at,
+    A private cluster that did not run is started, and stopped again by the last command (server,
+    worker) that uses it; one that was started to stay is left running, unless *stop* says
+    otherwise. The schema is upgraded, or only looked at,
     as *upgrading* says, or else the setting `upgrade_at_start`.
     """
     cluster = private_cluster(settings)
-    started = cluster.start() if cluster else False
-    try:
+    with used(cluster, stop=stop) if cluster else contextlib.nullcontext():
         if settings.upgrade_at_start if upgrading is None else upgrading:
             upgrade(settings)
         else:
             require_newest(settings)
         finish_what_died(settings)
         yield
-    finally:
-        if cluster and (started if stop is None else stop):
-            cluster.stop()
 
 
 def finish_what_died(settings: Settings) -> None:

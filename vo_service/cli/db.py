@@ -8,6 +8,7 @@ from rich.console import Console
 from vo_service.cli.context import database, settings_of
 from vo_service.cli.progress import index_progress, progress_bar
 from vo_service.db.cluster import Cluster
+from vo_service.db.cluster_use import start_to_stay, stop_for_all
 from vo_service.db.connect import private_cluster
 from vo_service.errors import ConfigError
 from vo_service.services.bulk import build_missing
@@ -24,14 +25,14 @@ _out = Console(highlight=False)
 def db_start(context: typer.Context) -> None:
     """Start the cluster (it stays up until 'db stop')."""
     cluster = _private(settings_of(context))
-    _out.print("started" if cluster.start() else "was running already")
+    _out.print("started" if start_to_stay(cluster) else "was running already")
 
 
 @db.command("stop")
 def db_stop(context: typer.Context) -> None:
     """Stop the cluster."""
     cluster = _private(settings_of(context))
-    _out.print("stopped" if cluster.stop() else "was not running")
+    _out.print("stopped" if stop_for_all(cluster) else "was not running")
 
 
 @db.command("status")

@@ -28,16 +28,16 @@ _STAGES = {"tile": "tiles", "parent": "smaller tiles", "picture": "pictures"}
 def build_command(
     context: typer.Context,
     collection: Annotated[str, typer.Argument(help="Name of a collection.")],
-    name: Annotated[str | None, typer.Option(help="Of the HiPS [that of the collection].")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the HiPS (that of the collection).")] = None,
     order: Annotated[
         int | None,
-        typer.Option(min=0, max=13, help="The deepest order [as fine as the frames]."),
+        typer.Option(min=0, max=13, help="The deepest order (as fine as the frames)."),
     ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="Of pictures: png, jpeg or webp [png].")
+        str | None, typer.Option("--format", help="Of pictures: png, jpeg or webp (png).")
     ] = None,
     depth: Annotated[
-        int | None, typer.Option(min=1, help="Frames that are enough for a pixel [20].")
+        int | None, typer.Option(min=1, help="Frames that are enough for a pixel (20).")
     ] = None,
     instrument: Annotated[
         str | None, typer.Option(help="Only frames of this instrument_name.")

@@ -34,7 +34,7 @@ def init_command(
         ),
     ] = None,
     partitions: Annotated[
-        int | None, typer.Option(min=1, max=3600, help="Equal ranges of RA [36].")
+        int | None, typer.Option(min=1, max=3600, help="Equal ranges of RA (36).")
     ] = None,
     partition_bounds: Annotated[
         str | None, typer.Option(help="Bounds of the ranges of RA, in degrees: 0,10,20,...,360.")

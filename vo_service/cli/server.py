@@ -79,7 +79,7 @@ def serve(
 def _application(settings: Settings, drain: Drain) -> Starlette:
     if settings.role == "data":
         return create_data_app(settings)
-    beside = [lambda: work(settings)] if settings.worker_in_serve else []
+    beside = [lambda: work(settings, drain)] if settings.worker_in_serve else []
     return create_app(settings, beside, drain)
 
 

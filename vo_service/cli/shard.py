@@ -1,4 +1,4 @@
-"""`vo-service shard`: parts of the sky that other PostgreSQL servers keep (docs/shards.md)."""
+"""`vo-service shard`: what other PostgreSQL servers keep of the archive (docs/shards.md)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from vo_service.cli.context import database, settings_of
 from vo_service.cli.progress import progress_bar
 from vo_service.errors import UsageError
 from vo_service.model.shard import CENTRE, Part
-from vo_service.services import shards
+from vo_service.services import shard_moves, shards
+from vo_service.services.shard_moves import Manner
 from vo_service.services.shards import Standing
+from vo_service.settings import Settings
 
 __all__ = ["shard"]
 
-shard = typer.Typer(no_args_is_help=True, help="Parts of the sky on other PostgreSQL servers.")
+shard = typer.Typer(no_args_is_help=True, help="Parts of the archive on other PostgreSQL servers.")
 
 _out = Console(highlight=False, soft_wrap=True)
 
@@ -28,6 +30,12 @@ Name = Annotated[str, typer.Argument(help="Name of the shard.", metavar="NAME")]
 Range = Annotated[
     str | None,
     typer.Option("--ra", help="Right ascensions from:to, in degrees: 0:180, or 350:10 over 0h."),
+]
+Collections = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collection", help="A whole collection, by its obs_collection; may be repeated."
+    ),
 ]
 Wait = Annotated[
     float,
@@ -77,20 +85,25 @@ def add(
         ),
     ],
     ra: Range = None,
+    collection: Collections = None,
     wait: Wait = 3600.0,
 ) -> None:
-    """Make a database a shard and, with --ra, move what it shall keep there.
+    """Make a database a shard and move what it shall keep there: --ra, or --collection.
 
     Searches go on meanwhile. Run again after it was stopped, it goes on; with another URL it
     tells where the shard is now.
     """
     settings = settings_of(context)
+    _not_both(ra, collection)
     with database(settings):
+        shard_moves.check_choice(settings, ra, collection or ())
         shards.add_shard(settings, name, url)
-        if ra is None:
-            _out.print(f"{name} is ready; next: vo-service shard move {name} --ra 0:180")
+        if ra is None and not collection:
+            _out.print(
+                f"{name} is ready; next: vo-service shard move {name} --ra 0:180, or --collection"
+            )
             return
-        _move(context, name, ra, wait)
+        _move(settings, name, ra, collection, wait)
 
 
 @shard.command()
@@ -100,23 +113,52 @@ def move(
         str, typer.Argument(help=f"Shard that is to keep it, or '{CENTRE}'.", metavar="NAME")
     ],
     ra: Range = None,
+    collection: Collections = None,
     wait: Wait = 3600.0,
 ) -> None:
-    """Move a range of right ascension to a shard, or home to the centre."""
-    if ra is None:
-        raise UsageError("--ra: expected what is to be moved: 0:180")
+    """Move a range of right ascension, or collections, to a shard, or home to the centre.
+
+    A collection that was moved by its name stays where it is when a range around it moves.
+    """
     settings = settings_of(context)
+    _not_both(ra, collection)
+    if ra is None and not collection:
+        raise UsageError("expected what is to be moved: --ra 0:180, or --collection NAME")
     with database(settings):
-        _move(context, name, ra, wait)
+        _move(settings, name, ra, collection, wait)
 
 
-def _move(context: Context, name: str, ra: str, wait: float) -> None:
-    bar = _Bar()
-    with bar.progress:
-        moved = shards.move_parts(
-            settings_of(context), name, ra, patience_s=wait, begun=bar.begun, told=bar.told
+def _not_both(ra: str | None, collections: list[str] | None) -> None:
+    if ra is not None and collections:
+        raise UsageError(
+            "--ra and --collection: expected one of them; move the other by a command of its own"
         )
-    _out.print(f"{moved} partitions moved; RA {ra} is kept by {name}.")
+
+
+def _move(
+    settings: Settings, name: str, ra: str | None, collections: list[str] | None, wait: float
+) -> None:
+    bar = _Bar()
+    manner = Manner(wait, bar.begun, bar.told)
+    with bar.progress:
+        if ra is not None:
+            what = f"RA {ra} is"
+            moved = shard_moves.move_parts(settings, name, ra, manner)
+        else:
+            names = list(dict.fromkeys(collections or ()))
+            what = (
+                f"collection {names[0]} is"
+                if len(names) == 1
+                else (f"collections {' and '.join(names)} are")
+            )
+            moved = shard_moves.move_collections(settings, name, names, manner)
+    _out.print(f"{moved} partitions moved; {what} kept by {name}.", markup=False)
+    stay = {held: where for held, where in shard_moves.placed(settings).items() if where != [name]}
+    if ra is not None and stay:
+        told = ", ".join(f"{held} ({', '.join(where)})" for held, where in stay.items())
+        _out.print(
+            f"Collections that were moved by name stay where they are: {told}.", markup=False
+        )
 
 
 @shard.command()
@@ -125,7 +167,7 @@ def remove(context: Context, name: Name, wait: Wait = 3600.0) -> None:
     settings = settings_of(context)
     bar = _Bar()
     with database(settings), bar.progress:
-        moved = shards.remove_shard(settings, name, patience_s=wait, begun=bar.begun, told=bar.told)
+        moved = shards.remove_shard(settings, name, Manner(wait, bar.begun, bar.told))
     _out.print(f"{moved} partitions came home; {name} is no shard any more.")
 
 
@@ -136,9 +178,15 @@ def list_(context: Context) -> None:
     with database(settings):
         found, centre = shards.list_shards(settings)
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "keeps RA (deg)", "partitions", "rows (about)", "state", "address"):
+    for column in (
+        *("name", "keeps RA (deg)", "collections", "partitions", "rows (about)", "state"),
+        "address",
+    ):
         right = column.startswith(("rows", "part"))
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+        width = max(map(len, column.split()))
+        table.add_column(
+            column, justify="right" if right else "left", overflow="fold", min_width=width
+        )
     for standing in (centre, *found):
         table.add_row(*_line(standing))
     _out.print(table)
@@ -148,11 +196,19 @@ def list_(context: Context) -> None:
 
 
 def _line(standing: Standing) -> tuple[str, ...]:
-    keeps = ", ".join(f"{low:g}..{high:g}" for low, high in standing.ranges) or "-"
+    keeps = _ranges(standing.ranges) or "-"
+    placed = ", ".join(
+        name if ranges == [(0.0, 360.0)] else f"{name} (RA {_ranges(ranges)})"
+        for name, ranges in standing.collections.items()
+    )
     return (
-        standing.name, keeps, str(standing.partitions), f"{standing.rows:,}",
+        standing.name, keeps, placed or "-", str(standing.partitions), f"{standing.rows:,}",
         "see below" if standing.problem else "answers", standing.address or "here",
     )  # fmt: skip
+
+
+def _ranges(ranges: list[tuple[float, float]]) -> str:
+    return ", ".join(f"{low:g}..{high:g}" for low, high in ranges)
 
 
 @shard.command()

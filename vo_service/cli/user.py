@@ -33,7 +33,7 @@ Name = Annotated[str, typer.Argument(help="Name of the person.", metavar="NAME")
 Proposal = Annotated[
     str, typer.Argument(help="Identifier as the headers have it.", metavar="PROPOSAL")
 ]
-Place = Annotated[str | None, typer.Option("--collection", help="In this collection [all].")]
+Place = Annotated[str | None, typer.Option("--collection", help="In this collection (all).")]
 
 
 @user.command()
@@ -94,11 +94,11 @@ def grant(
     collection: Place = None,
     first: Annotated[
         datetime | None,
-        typer.Option("--from", formats=["%Y-%m-%d"], help="First day, UTC [at once]."),
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day, UTC (at once)."),
     ] = None,
     last: Annotated[
         datetime | None,
-        typer.Option("--until", formats=["%Y-%m-%d"], help="Last day, UTC [for ever]."),
+        typer.Option("--until", formats=["%Y-%m-%d"], help="Last day, UTC (for ever)."),
     ] = None,
 ) -> None:
     """Let a person read the frames of a proposal before their release.

@@ -161,9 +161,10 @@ def copy_csv(
 def _leaves(connection: psycopg.Connection, relation: str) -> Iterator[str]:
     """Partitions of a table, the largest first; the table itself has its index made at the end."""
     for (leaf,) in connection.execute(
-        "SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid "
-        "WHERE inhparent = %s::regclass AND c.relkind = 'r' "  # none of another machine
-        "ORDER BY pg_relation_size(inhrelid) DESC",
+        "SELECT relid::regclass::text FROM pg_partition_tree(%s) "
+        "JOIN pg_class c ON c.oid = relid "
+        "WHERE level > 0 AND c.relkind = 'r' "  # none of another machine
+        "ORDER BY pg_relation_size(relid) DESC",
         [relation],
     ).fetchall():
         yield leaf

@@ -19,8 +19,8 @@ from vo_service.model.job import Estimate
 __all__ = ["estimate", "partitions_of"]
 
 _PARTITIONS = (
-    "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-    "WHERE i.inhparent = 'archive.observation'::regclass"
+    "SELECT c.relname FROM pg_partition_tree('archive.observation') "
+    "JOIN pg_class c ON c.oid = relid WHERE isleaf"
 )
 
 

@@ -1,20 +1,25 @@
-"""Moves of a partition between PostgreSQL servers, while searches go on.
+"""Moves of partitions, and of collections out of them, between servers, while searches go on.
 
-Writers wait while rows are copied, readers do not. Then the old partition is detached and the
-new one attached in one transaction of the centre, which is the one moment in which the move
+Writers wait while rows are copied, readers do not. Then the old table is detached and the new
+ones are attached in one transaction of the centre, which is the one moment in which the move
 happens: killed before, it has not happened, killed afterwards, it has. What is left over lies on
 a node and belongs to nobody (`leftovers`).
 
+A partition that a collection leaves is divided by ``obs_collection``: into a table of that
+collection, and one of the rest, which is made anew beside the old one. A row cannot be deleted
+from the one and come with the other at a moment that is the same for every search.
+
 The swap needs the table to itself for a few milliseconds. It asks for that again and again,
 for a short time each, so that no search waits longer than that behind it, and gets it between
-two searches.
+two searches. No row is read then: a check of each table says what is in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +53,10 @@ class Mover:
     ----------
     centre
         Not in a transaction.
+    nodes
+        The shards that take part, by name.
+    readers
+        Another session at each of them, and (None) at the centre.
     definition
         What the tables are made of.
     patience_s
@@ -57,12 +66,14 @@ class Mover:
     """
 
     centre: Connection
+    nodes: Mapping[str, Node]
+    readers: Mapping[str | None, Connection]
     definition: Definition
     patience_s: float
     told: Callable[[int], None] = field(default=lambda rows: None)
 
-    def move(self, part: Part, source: Node | None, target: Node | None) -> int:
-        """Move a partition between two nodes, None being the centre; rows moved.
+    def move(self, part: Part, target: str | None) -> None:
+        """Move a part to a shard, or to the centre (None).
 
         Raises
         ------
@@ -71,25 +82,73 @@ class Mover:
         VOError
             If a server refuses; nothing has changed.
         """
+        self._exchange(part, [dataclasses.replace(part, shard=target)])
+
+    def split(self, rest: Part, collections: Sequence[str], target: str | None) -> None:
+        """Move collections out of a part to a shard, or to the centre (None), in one go.
+
+        The part is of no collection, and has rows of these, or will have.
+
+        Raises
+        ------
+        TransientError, VOError
+            As `move`.
+        """
+        within = rest.within or rest.partition
+        name, *names = self._free_names(within, 1 + len(collections))
+        leaves = [
+            Part(rest.low, rest.high, leaf, target, collection, within)
+            for leaf, collection in zip(names, collections, strict=True)
+        ]
+        self._exchange(rest, [*leaves, dataclasses.replace(rest, partition=name, within=within)])
+
+    def _exchange(self, old: Part, new: Sequence[Part]) -> None:
+        """Have *new* in the place of *old*; the default one of a divided partition comes last."""
         try:
             with self.centre.transaction():
-                self._keep_writers_out(part)
-                if target is None:
-                    rows = self._bring_home(part, source)
-                else:
-                    rows = self._take_away(part, source, target)
+                self._keep_writers_out(old)
+                others = self._collections(new)
+                rows = 0
+                for part in new:
+                    rows = self._build(old, part, others, rows)
+                self._alone(old)
+                self._drop_old(old)
+                if new[-1].within != old.within:
+                    self._divide(new[-1])
+                for part in new:
+                    self._attach(part, old)
         except psycopg.Error as error:
             said = (error.diag.message_primary or str(error)).strip().partition("\n")[0]
-            raise VOError(f"{part.partition} was not moved: {said}") from error
-        if source is not None:
+            raise VOError(f"{old.partition} was not moved: {said}") from error
+        if old.shard is not None:
             with contextlib.suppress(psycopg.Error):  # it is nobody's now, and found by a check
-                source.drop(part.partition)
-        if target is not None:
-            # Or the planner would know nothing of it; here alone, as everybody may go on.
-            self.centre.execute(
-                sql.SQL("ANALYZE {}").format(sql.Identifier("archive", part.partition))
-            )
-        return rows
+                self.nodes[old.shard].drop(old.partition)
+        for part in new:
+            if part.shard is not None:
+                # Or the planner would know nothing of it; here alone, as everybody may go on.
+                with contextlib.suppress(psycopg.Error):
+                    self.centre.execute(
+                        sql.SQL("ANALYZE {}").format(sql.Identifier("archive", part.partition))
+                    )
+
+    def _free_names(self, within: str, count: int) -> list[str]:
+        """Names for tables of a divided partition: the smallest numbers not in use."""
+        rows = self.centre.execute(
+            "SELECT name FROM (SELECT n, %s || '_' || n AS name FROM generate_series(1, 9999) n) t "
+            "WHERE to_regclass('archive.' || name) IS NULL ORDER BY n LIMIT %s",
+            (within, count),
+        )
+        return [name for (name,) in rows]
+
+    def _collections(self, new: Sequence[Part]) -> list[str]:
+        """The collections that have tables of their own in the partition, or will have."""
+        rows = self.centre.execute(
+            "SELECT collection FROM archive.shard_part "
+            "WHERE within = %s AND collection IS NOT NULL",
+            (new[-1].within,),
+        )
+        found = {name for (name,) in rows} | {p.collection for p in new if p.collection is not None}
+        return sorted(found)
 
     def _keep_writers_out(self, part: Part) -> None:
         """Let nobody write until the transaction ends, anywhere in the table.
@@ -98,7 +157,6 @@ class Mover:
         the other way round.
         """
         self.centre.execute(f"SET LOCAL lock_timeout = '{_WRITERS_S}s'".encode())
-        self.centre.execute("SET LOCAL extra_float_digits = 3")  # every bit of a position
         try:
             self.centre.execute("LOCK TABLE ONLY archive.observation IN SHARE MODE")
         except psycopg.errors.LockNotAvailable:
@@ -107,84 +165,55 @@ class Mover:
                 f"{_WRITERS_S} s; try again when it has ended"
             ) from None
 
-    def _take_away(self, part: Part, source: Node | None, target: Node) -> int:
-        table = part.partition
-        with target.connection.transaction():
-            target.drop(table)  # what a killed move left
-            for statement in self.definition.table(table, part.low, part.high):
-                target.connection.execute(statement)
-            rows = self._copy(source.connection if source else self.centre, target.connection, part)
-            for statement in (*self.definition.indexing(table), *target.open_to(table)):
-                target.connection.execute(statement)
-            target.connection.execute(
-                sql.SQL("ANALYZE {}").format(sql.Identifier("archive", table))
-            )
-        self._alone(part, source)
-        self._drop_old(part, source)
-        self.centre.execute(
-            sql.SQL(
-                "CREATE FOREIGN TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({}) SERVER {} "
-                "OPTIONS (schema_name 'archive', table_name {})"
-            ).format(
-                sql.Identifier("archive", table), _PARENT, part.low, part.high,
-                sql.Identifier(f"vo_{target.name}"), table,
-            )
-        )  # fmt: skip
-        return rows
-
-    def _bring_home(self, part: Part, source: Node | None) -> int:
-        if source is None:
-            raise ValueError(f"{part.partition} is at home")
-        fresh = f"{part.partition}_home"
-        for statement in self.definition.table(fresh, part.low, part.high):
-            self.centre.execute(statement)
-        # Frozen: a search that waits behind the swap has an older view of what is committed.
-        rows = self._copy(source.connection, self.centre, part, into=fresh, how="(FREEZE)")
-        for statement in self.definition.indexing(fresh):
-            self.centre.execute(statement)
-        self.centre.execute(sql.SQL("ANALYZE {}").format(sql.Identifier("archive", fresh)))
-        self._alone(part, source)
-        self._drop_old(part, source)
-        self.centre.execute(
-            sql.SQL("ALTER TABLE {} RENAME TO {}").format(
-                sql.Identifier("archive", fresh), sql.Identifier(part.partition)
-            )
+    def _build(self, old: Part, part: Part, others: Iterable[str], before: int) -> int:
+        """Make the table of a part where it shall be, from rows of *old*; rows with *before*."""
+        only = _conditions(part, others)
+        node = self.nodes[part.shard] if part.shard is not None else None
+        target, table = (
+            (node.connection, part.partition) if node else (self.centre, _fresh(part, old))
         )
-        self.centre.execute(
-            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-                _PARENT, sql.Identifier("archive", part.partition), part.low, part.high
-            )
-        )
-        return rows
+        with target.transaction():
+            if node is not None:
+                node.drop(table)  # what a killed move left
+            for statement in self.definition.table(table, only):
+                target.execute(statement)
+            rows = self._copy(old, target, table, only, before)
+            for statement in self.definition.indexing(table):
+                target.execute(statement)
+            for statement in node.open_to(table) if node is not None else ():
+                target.execute(statement)
+            target.execute(sql.SQL("ANALYZE {}").format(sql.Identifier("archive", table)))
+        return before + rows
 
     def _copy(
-        self, source: Connection, target: Connection, part: Part, into: str = "", how: str = ""
+        self, old: Part, target: Connection, table: str, only: Iterable[sql.Composed], before: int
     ) -> int:
-        """Copy all rows; as many arrive as there are, or nothing does."""
+        """Copy the rows of *old* that belong there; as many arrive as there are, or none does."""
         columns = sql.SQL(", ").join(sql.Identifier(name) for name, _, _ in self.definition.columns)
-        away = sql.SQL("COPY (SELECT {} FROM ONLY {}) TO STDOUT").format(
-            columns, sql.Identifier("archive", part.partition)
+        away = sql.SQL("COPY (SELECT {} FROM ONLY {} WHERE {}) TO STDOUT").format(
+            columns, sql.Identifier("archive", old.partition), sql.SQL(" AND ").join(only)
         )
-        home = sql.SQL("COPY {} ({}) FROM STDIN {}").format(
-            sql.Identifier("archive", into or part.partition), columns, sql.SQL(how)
+        # Frozen: a search that waits behind the swap has an older view of what is committed.
+        home = sql.SQL("COPY {} ({}) FROM STDIN (FREEZE)").format(
+            sql.Identifier("archive", table), columns
         )
         count = 0
-        with source.cursor() as reading, target.cursor() as writing:
+        with self.readers[old.shard].cursor() as reading, target.cursor() as writing:
             with reading.copy(away) as rows, writing.copy(home) as sink:
                 for row in rows:
                     sink.write(row)
                     count += 1
                     if count % _TELL == 0:
-                        self.told(count)
+                        self.told(before + count)
             if not count == reading.rowcount == writing.rowcount:
                 raise VOError(
-                    f"{part.partition} was not moved: {reading.rowcount} rows were read and "
+                    f"{old.partition} was not moved: {reading.rowcount} rows were read and "
                     f"{writing.rowcount} arrived"
                 )
-        self.told(count)
+        self.told(before + count)
         return count
 
-    def _alone(self, part: Part, source: Node | None) -> None:
+    def _alone(self, old: Part) -> None:
         """Have the table to ourselves from now on to the end of the transaction.
 
         Raises
@@ -193,10 +222,16 @@ class Mover:
             If searches left no gap in time.
         """
         begun, pause = time.monotonic(), _PAUSE_S[0]
-        # The default partition is looked at when another one comes; foreign ones have no locks.
-        names = ["observation", "observation_no_position", *([] if source else [part.partition])]
+        # Default partitions are looked at when another one comes; foreign ones have no locks.
+        here = self.centre.execute(
+            "SELECT partition FROM archive.shard_part "
+            "WHERE shard IS NULL AND (partition = %s OR within = %s) ORDER BY partition",
+            (old.partition, old.within),
+        ).fetchall()
+        names = ["observation", "observation_no_position", *([old.within] if old.within else [])]
         tables = sql.SQL(", ").join(
-            sql.SQL("ONLY {}").format(sql.Identifier("archive", name)) for name in names
+            sql.SQL("ONLY {}").format(sql.Identifier("archive", name))
+            for name in (*names, *(name for (name,) in here))
         )
         self.centre.execute(f"SET LOCAL lock_timeout = '{_ATTEMPT_MS}ms'".encode())
         while True:
@@ -207,25 +242,79 @@ class Mover:
                 return
             if time.monotonic() - begun > self.patience_s:
                 raise TransientError(
-                    f"{part.partition} was not moved: searches have been running for "
+                    f"{old.partition} was not moved: searches have been running for "
                     f"{self.patience_s:g} s without a gap; try again, or wait longer (--wait)"
                 )
             self.told(-1)
             time.sleep(pause)
             pause = min(2 * pause, _PAUSE_S[1])
 
-    def _drop_old(self, part: Part, source: Node | None) -> None:
+    def _drop_old(self, old: Part) -> None:
+        table = sql.Identifier("archive", old.partition)
         self.centre.execute(
-            sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(
-                _PARENT, sql.Identifier("archive", part.partition)
+            sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(_parent(old), table)
+        )
+        kind = sql.SQL("TABLE" if old.shard is None else "FOREIGN TABLE")
+        self.centre.execute(sql.SQL("DROP {} {}").format(kind, table))
+
+    def _divide(self, part: Part) -> None:
+        """Make the partition that is divided, for what *part* is the rest of."""
+        self.centre.execute(
+            sql.SQL(
+                "CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({}) "
+                "PARTITION BY LIST (obs_collection)"
+            ).format(_parent(part), _PARENT, part.low, part.high)
+        )
+
+    def _attach(self, part: Part, old: Part) -> None:
+        table = sql.Identifier("archive", part.partition)
+        if part.shard is not None:
+            self.centre.execute(
+                sql.SQL(
+                    "CREATE FOREIGN TABLE {} PARTITION OF {} {} SERVER {} "
+                    "OPTIONS (schema_name 'archive', table_name {})"
+                ).format(
+                    table, _parent(part), _bounds(part), sql.Identifier(f"vo_{part.shard}"),
+                    part.partition,
+                )
+            )  # fmt: skip
+            return
+        if (made := _fresh(part, old)) != part.partition:
+            self.centre.execute(
+                sql.SQL("ALTER TABLE {} RENAME TO {}").format(
+                    sql.Identifier("archive", made), sql.Identifier(part.partition)
+                )
+            )
+        self.centre.execute(
+            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} {}").format(
+                _parent(part), table, _bounds(part)
             )
         )
-        self.centre.execute(
-            sql.SQL("DROP {} {}").format(
-                sql.SQL("TABLE" if source is None else "FOREIGN TABLE"),
-                sql.Identifier("archive", part.partition),
-            )
-        )
+
+
+def _conditions(part: Part, others: Iterable[str]) -> list[sql.Composed]:
+    """What is true of the rows of a part, where *others* have parts of their own."""
+    only = [sql.SQL("s_ra IS NOT NULL AND s_ra >= {} AND s_ra < {}").format(part.low, part.high)]
+    if part.collection is not None:
+        return [*only, sql.SQL("obs_collection = {}").format(part.collection)]
+    return only + [sql.SQL("obs_collection <> {}").format(other) for other in others]
+
+
+def _parent(part: Part) -> sql.Identifier:
+    return sql.Identifier("archive", part.within) if part.within else _PARENT
+
+
+def _bounds(part: Part) -> sql.Composed:
+    if part.within is None:
+        return sql.SQL("FOR VALUES FROM ({}) TO ({})").format(part.low, part.high)
+    if part.collection is None:
+        return sql.SQL("DEFAULT").format()
+    return sql.SQL("FOR VALUES IN ({})").format(part.collection)
+
+
+def _fresh(part: Part, old: Part) -> str:
+    """What a new table of the centre is called while that of the shard is still there."""
+    return f"{part.partition}_home" if part.partition == old.partition else part.partition
 
 
 def leftovers(parts: list[Part], node: Node) -> list[str]:

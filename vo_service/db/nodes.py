@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,8 @@ class Definition:
     checks: tuple[tuple[str, str], ...]
     indexes: tuple[tuple[str, str], ...]
 
-    def table(self, name: str, low: float, high: float) -> Iterator[sql.Composed]:
-        """Statements that make the table ``archive.name`` for a range of RA, without indexes."""
+    def table(self, name: str, only: Iterable[sql.Composed]) -> Iterator[sql.Composed]:
+        """Statements that make the table ``archive.name`` for some rows, without indexes."""
         columns = (
             sql.SQL("{} {}{}").format(
                 sql.Identifier(column), sql.SQL(kind), sql.SQL(" NOT NULL" if full else "")
@@ -64,9 +64,9 @@ class Definition:
             for check, rest in self.checks
         )
         # With it, a partition is attached without being read.
-        own = sql.SQL("CHECK (s_ra IS NOT NULL AND s_ra >= {} AND s_ra < {})").format(low, high)
+        own = (sql.SQL("CHECK ({})").format(condition) for condition in only)
         yield sql.SQL("CREATE TABLE {} ({})").format(
-            sql.Identifier("archive", name), sql.SQL(", ").join([*columns, *checks, own])
+            sql.Identifier("archive", name), sql.SQL(", ").join([*columns, *checks, *own])
         )
 
     def indexing(self, table: str) -> Iterator[sql.Composed]:

@@ -2,7 +2,7 @@
 
 Plans are made for groups of products that agree in night, proposal and instrument, of which
 ``archive.volume`` knows all; only products of groups whose plan is another than it was are
-touched, all by one statement. Source: MISSION A2; the order of rules is that of docs/release.md.
+looked at. Source: MISSION A2; the order of rules is that of docs/release.md.
 
 Runs as the writer; the caller owns the transactions.
 """
@@ -10,7 +10,7 @@ Runs as the writer; the caller owns the transactions.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -56,11 +56,16 @@ _TARGET = " UNION ALL ".join(
     for condition in ("p.night = g.night", "p.night IS NULL AND g.night IS NULL")
 )
 
-_PLAN = f"""
-UPDATE archive.product q SET release_date = t.day, release_rule = t.rule
-FROM ({_TARGET}) AS t WHERE q.product_id = t.product_id
-AND (t.old_day IS DISTINCT FROM t.day OR t.old_rule IS DISTINCT FROM t.rule)
+_PLANNED = f"""
+SELECT product_id, day, rule FROM ({_TARGET}) AS t
+WHERE old_day IS DISTINCT FROM day OR old_rule IS DISTINCT FROM rule
 """  # noqa: S608 - no value from outside
+
+_PLAN = """
+UPDATE archive.product p SET release_date = t.day, release_rule = t.rule
+FROM unnest(%s::bigint[], %s::date[], %s::text[]) AS t (product_id, day, rule)
+WHERE p.product_id = t.product_id AND p.current AND p.state IN ('arrived', 'public')
+"""
 
 #: What is to be done: today (publish, close), or only another plan.
 _STEPS = f"""
@@ -207,11 +212,26 @@ class RuleStore(ListStore):
         )
         return {Group(*row) for row in rows}
 
-    def plan(self, collection: str, plans: Mapping[Group, GroupPlan]) -> int:
-        """Write day and rule of all products of these groups; how many were planned anew."""
+    def planned_anew(
+        self, collection: str, plans: Mapping[Group, GroupPlan]
+    ) -> Generator[tuple[int, date | None, str], None, None]:
+        """Numbers of the products of these groups that get another plan; day and rule of it.
+
+        Read as they are asked for; what `plan` writes meanwhile, in another session, is not seen.
+        """
         if not plans:
-            return 0
-        return self.connection.execute(_PLAN.encode(), _values(collection, plans)).rowcount
+            return
+        with (
+            self.connection.transaction(),
+            psycopg.ServerCursor(self.connection, "planned") as cursor,
+        ):
+            cursor.execute(_PLANNED.encode(), _values(collection, plans))
+            yield from cursor
+
+    def plan(self, planned: Sequence[tuple[int, date | None, str]]) -> int:
+        """Write day and rule of products; how many were planned anew."""
+        numbers, days, rules = (list(column) for column in zip(*planned, strict=True))
+        return self.connection.execute(_PLAN.encode(), (numbers, days, rules)).rowcount
 
     def actions(
         self, collection: str, plans: Mapping[Group, GroupPlan], today: date, examples: int

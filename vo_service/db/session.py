@@ -1,4 +1,4 @@
-"""One ADBC connection of the reader, and the statement under way on it; used by one task at a time.
+"""One connection of the reader, and the statement under way on it; used by one task at a time.
 
 Everything here blocks and runs in threads of `vo_service.db.stream`.
 """
@@ -6,26 +6,40 @@ Everything here blocks and runs in threads of `vo_service.db.stream`.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
+import numpy as np
+import psycopg
 import pyarrow as pa
-from adbc_driver_manager import Error as ADBCError
-from adbc_driver_manager._reader import AdbcRecordBatchReader
+from numpy.typing import NDArray
 
-__all__ = ["CANCEL_AGAIN_S", "GIVE_UP_S", "Session"]
+from vo_service.db.decode import Decoder
+from vo_service.db.wire import BATCH_BYTES, Answer, asked
 
-#: Bytes of COPY data in one batch: some 10 000 ObsCore rows.
-_BATCH_BYTES = 4 * 1024 * 1024
+__all__ = ["CANCEL_AGAIN_S", "GIVE_UP_S", "Session", "beside"]
+
+_T = TypeVar("_T")
+
+#: Rows, the error in their place, or None after the last.
+_Read = tuple[NDArray[np.uint8], int] | Exception | None
+
 #: A first batch of so little is hardly ever followed by another, so that is found out with it.
-_SMALL_BYTES = _BATCH_BYTES // 4
+_SMALL_BYTES = BATCH_BYTES // 4
 #: Batches that are fetched before they are wanted: some formats write much at a time.
 _AHEAD = 4
+
+#: Batches after which memory that is free goes back to the system: in a long answer the pieces of
+#: it that lie about would add up to tens of megabytes.
+_TRIM_EVERY = 16
 
 #: Seconds after which a statement that still runs is told once more to stop.
 CANCEL_AGAIN_S = 0.1
@@ -35,14 +49,47 @@ CANCEL_AGAIN_S = 0.1
 GIVE_UP_S = 3.0
 
 
+def _decode(
+    decoder: Decoder | None,
+    read: SimpleQueue[_Read],
+    give: Callable[[pa.RecordBatch | Exception | None], None],
+) -> None:
+    """Give what was read as batches, until there is no more."""
+    while isinstance(rows := read.get(), tuple):
+        try:
+            give(None if decoder is None else decoder.batch(*rows))
+        except Exception as error:  # raised again in the task that reads
+            give(error)
+            return
+    give(rows)
+
+
+def beside(work: Callable[[], _T]) -> Future[_T]:
+    """Run *work* in a thread of its own, which does not keep the process from ending.
+
+    A statement that runs on, or a reader that takes nothing, cannot hold up a server that is told
+    to stop.
+    """
+    done: Future[_T] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # raised again where it is waited for
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="query", daemon=True).start()
+    return done
+
+
 @dataclass(slots=True)
 class Session:
-    """One ADBC connection and the statement under way on it; used by one task at a time."""
+    """One connection and the statement under way on it; used by one task at a time."""
 
-    connection: Any
-    cursor: Any = None
-    # ADBC's own reader: pyarrow's, which its cursor gives, loses the SQLSTATE of late errors.
-    reader: AdbcRecordBatchReader | None = None
+    connection: psycopg.Connection[Any] | None
+    answer: Answer | None = None
+    decoder: Decoder | None = None  # None: there are no more rows
     ahead: Future[None] | None = None  # `fetch`, while it runs
     room: threading.Semaphore = field(default_factory=threading.Semaphore)
     stopped: bool = False
@@ -50,30 +97,27 @@ class Session:
 
     def work_for(self, person: str, data_url: str | None) -> None:
         """Tell PostgreSQL for whom statements run (`archive.mine`), and where files are."""
-        if self.told == (person, data_url):
+        if self.told == (person, data_url) or self.connection is None:
             return
         said = {"vo.person": person, "vo.data_url": data_url}
-        with self.connection.cursor() as cursor:
-            for name, value in said.items():
-                if value is not None:
-                    cursor.execute("SELECT set_config($1, $2, false)", (name, value))
-                    cursor.fetchall()
+        for name, value in said.items():
+            if value is not None:
+                self.connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         self.told = (person, data_url)
 
-    def _execute(self, sql: str) -> None:
-        self.cursor = self.connection.cursor()
-        self.cursor.adbc_statement.set_options(
-            **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)}
-        )
-        statement = self.cursor.adbc_statement
-        statement.set_sql_query(sql)
-        handle, _ = statement.execute_query()
-        self.reader = AdbcRecordBatchReader._import_from_c(handle.address)
-
-    def begin(self, sql: str) -> list[pa.RecordBatch]:
-        """Execute and read the first batch; all of a small result, which is then done with."""
+    def ask(self, sql: str) -> Answer:
+        """Send a statement; does not wait."""
+        if self.connection is None:
+            raise ValueError("a session needs a connection")
         self.room, self.stopped = threading.Semaphore(_AHEAD), False
-        self._execute(sql)
+        self.answer = asked(self.connection, sql)
+        return self.answer
+
+    def begin(self) -> list[pa.RecordBatch]:
+        """Read the first batch; all of a small result, which is then done with."""
+        if self.answer is None:
+            raise ValueError("nothing was asked")
+        self.decoder = Decoder(self.answer.headings())
         found: list[pa.RecordBatch] = []
         while (batch := self._next_batch()) is not None:
             found.append(batch)
@@ -83,31 +127,43 @@ class Session:
         return found
 
     def fetch(self, give: Callable[[pa.RecordBatch | Exception | None], None]) -> None:
-        """Give batches to the end, then None; or the error. A few may wait to be taken."""
+        """Give batches to the end, then None; or the error. A few may wait to be taken.
+
+        Rows are decoded in one more thread: the socket holds so little that PostgreSQL would stand
+        still meanwhile.
+        """
+        read: SimpleQueue[_Read] = SimpleQueue()
+        beside(partial(_decode, self.decoder, read, give))
         try:
-            while True:
+            for number in itertools.count(1):
                 self.room.acquire()
-                batch = None if self.stopped else self._next_batch()
-                give(batch)
-                if batch is None:
+                if number % _TRIM_EVERY == 0:
+                    pa.default_memory_pool().release_unused()
+                rows = None if self.stopped or self.answer is None else self.answer.rows()
+                read.put(rows)
+                if rows is None:
                     return
         except Exception as error:  # raised again in the task that reads
-            give(error)
+            read.put(error)
 
     def _next_batch(self) -> pa.RecordBatch | None:
-        if self.reader is None:
+        if self.answer is None or self.decoder is None:
             return None
         try:
-            return self.reader.read_next_batch()
-        except StopIteration:
-            self.reader = None
+            rows = self.answer.rows()
+        except psycopg.Error:
+            self.decoder = None
+            raise
+        if rows is None:
+            self.decoder = None
             return None
+        return self.decoder.batch(*rows)
 
     def cancel(self) -> None:
         """Stop what PostgreSQL is doing for this session; callable from another thread."""
-        if self.cursor is not None:
-            with contextlib.suppress(ADBCError):
-                self.cursor.adbc_cancel()
+        if self.answer is not None and self.connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self.connection.pgconn.get_cancel().cancel()
 
     def finish(self) -> None:
         """Free the statement; one that still has rows to give is stopped first."""
@@ -115,18 +171,14 @@ class Session:
         self.stopped = True
         self.room.release()
         self._stop_ahead(until)
-        if self.reader is not None:
+        if self.answer is not None and not self.answer.ended:
             # PostgreSQL hears of the wish to stop only when it need not wait for a reader: unread,
             # it would hold its locks until the session is used again.
-            thread = ThreadPoolExecutor(1)
-            self.ahead = thread.submit(self._drain)
-            thread.shutdown(wait=False)
+            self.ahead = beside(self._drain)
             self._stop_ahead(until)
-            self.reader = None
-        if self.cursor is not None:
-            cursor, self.cursor = self.cursor, None
-            with contextlib.suppress(ADBCError):
-                cursor.close()
+        if self.answer is not None:
+            self.answer.close()
+        self.answer = self.decoder = None
 
     def _stop_ahead(self, until: float) -> None:
         """Stop the statement until nobody reads it any more; leave it behind after *until*."""
@@ -138,18 +190,18 @@ class Session:
         self.ahead = None
 
     def _drain(self) -> None:
-        with contextlib.suppress(ADBCError):
-            while self._next_batch() is not None:
+        with contextlib.suppress(psycopg.Error):
+            while self.answer is not None and self.answer.rows() is not None:
                 pass
 
     def abandon(self, work: Future[Any]) -> None:
         """Leave the connection to *work*, which cannot be stopped; it is closed when that ends."""
-        lost = Session(self.connection, self.cursor, self.reader)
-        self.connection = self.cursor = self.reader = self.ahead = None
+        lost = Session(self.connection, self.answer)
+        self.connection = self.answer = self.decoder = self.ahead = None
         work.add_done_callback(lambda _: lost.close())
 
     def close(self) -> None:
         """End the session."""
         self.finish()
-        with contextlib.suppress(ADBCError, RuntimeError):
+        if self.connection is not None:
             self.connection.close()

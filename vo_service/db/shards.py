@@ -7,7 +7,7 @@ a mapping, and nobody but an administrator sees the passwords. Source: PostgreSQ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,9 +97,10 @@ class ShardStore:
         return [Shard(name, url) for name, url in rows]
 
     def parts(self) -> list[Part]:
-        """All partitions with bounds, in order."""
+        """All tables of observations with bounds, in order."""
         rows = self.connection.execute(
-            "SELECT low, high, partition, shard FROM archive.shard_part WHERE low IS NOT NULL"
+            "SELECT low, high, partition, shard, collection, within FROM archive.shard_part "
+            "WHERE low IS NOT NULL"
         )
         return sorted(Part(*row) for row in rows)
 
@@ -138,11 +139,11 @@ class ShardStore:
         self.connection.execute("DELETE FROM archive.shard WHERE name = %s", (name,))
 
     def estimated_rows(self) -> dict[str, int]:
-        """Rows of each partition as PostgreSQL last saw them."""
+        """Rows of each table of observations as PostgreSQL last saw them."""
         rows = self.connection.execute(
-            "SELECT c.relname::text, greatest(c.reltuples, 0)::bigint FROM pg_inherits i "
-            "JOIN pg_class c ON c.oid = i.inhrelid "
-            "WHERE i.inhparent = 'archive.observation'::regclass"
+            "SELECT c.relname::text, greatest(c.reltuples, 0)::bigint "
+            "FROM pg_partition_tree('archive.observation') JOIN pg_class c ON c.oid = relid "
+            "WHERE isleaf"
         ).fetchall()
         return dict(rows)
 
@@ -152,6 +153,42 @@ class ShardStore:
             "SELECT pg_total_relation_size(%s::regclass)", (f"archive.{partition}",)
         ).fetchone()
         return int(row[0]) if row else 0
+
+    def share(self, partition: str, collections: Sequence[str]) -> float:
+        """How much of the rows of a partition that is here is of some collections, 0 to 1."""
+        row = self.connection.execute(
+            sql.SQL(
+                "SELECT coalesce(avg((obs_collection = ANY(%s))::integer), 0)::float8 FROM ONLY {}"
+            ).format(sql.Identifier("archive", partition)),
+            (list(collections),),
+        ).fetchone()
+        return float(row[0]) if row else 0.0
+
+    def collections(self, wanted: Sequence[str]) -> list[str]:
+        """What observations have, or will have, as ``obs_collection``.
+
+        These are the names of the collections, but for those whose files map it to something
+        else; then also the most common values, and those of *wanted* that any row has.
+        """
+        rows = self.connection.execute(
+            "SELECT name, coalesce(definition -> 'obscore' ? 'obs_collection', false) "
+            "FROM archive.collection"
+        ).fetchall()
+        found = {name for name, is_mapped in rows if not is_mapped}
+        if any(is_mapped for _, is_mapped in rows):
+            common = self.connection.execute(
+                "SELECT unnest(most_common_vals::text::text[]) FROM pg_stats WHERE inherited "
+                "AND (schemaname, tablename, attname) = "
+                "('archive', 'observation', 'obs_collection')"
+            )
+            found |= {name for (name,) in common}
+            rare = self.connection.execute(
+                "SELECT name FROM unnest(%s::text[]) AS name WHERE EXISTS "
+                "(SELECT FROM archive.observation WHERE obs_collection = name)",
+                (sorted(set(wanted) - found),),
+            )
+            found |= {name for (name,) in rare}
+        return sorted(found)
 
     def misfits(self, parts: list[Part]) -> dict[str, tuple[int, int]]:
         """For each of the partitions: rows that no open product has, and rows too many of one.
@@ -205,14 +242,22 @@ def renew_nodes(centre: Connection) -> None:
         centre.execute("UPDATE archive.shard SET version = %s WHERE name = %s", (version, name))
 
 
-def clear_misfits(writer: Connection, part: Part) -> int:
-    """Delete rows of a partition that no open product has; how many. Run as the writer."""
+def clear_misfits(writer: Connection, part: Part, others: Sequence[str]) -> int:
+    """Delete rows of a part that no open product has; how many. Run as the writer.
+
+    *others* are the collections that have a table of their own beside it.
+    """
     return writer.execute(
-        "DELETE FROM archive.observation o WHERE s_ra >= %(low)s AND s_ra < %(high)s AND NOT "
-        "EXISTS (SELECT FROM archive.product p WHERE p.product_id = o.product_id AND p.current "
-        "AND NOT p.closed)",
-        {"low": part.low, "high": part.high},
-    ).rowcount
+        "DELETE FROM archive.observation o WHERE s_ra >= %(low)s AND s_ra < %(high)s "
+        "AND (obs_collection = %(collection)s::text "
+        "OR %(collection)s::text IS NULL AND obs_collection <> ALL(%(others)s::text[])) "
+        "AND NOT EXISTS (SELECT FROM archive.product p "
+        "WHERE p.product_id = o.product_id AND p.current AND NOT p.closed)",
+        {
+            "low": part.low, "high": part.high,
+            "collection": part.collection, "others": list(others),
+        },
+    ).rowcount  # fmt: skip
 
 
 def enlist(admin: Connection, shard: Shard, logins: Logins) -> None:

@@ -1,6 +1,7 @@
 """What cutouts are made from: headers and ObsCore values of datasets, by their identifiers.
 
-Runs as the door (`archive.dataset`); the caller owns the transaction.
+Runs as the door (`archive.dataset`; while a shard is away, `archive.dataset_at`); the caller owns
+the transaction.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from psycopg.rows import class_row
 
 from vo_service.db.people import work_for
 from vo_service.model.observation import HDUHeader
+from vo_service.model.table import Gap
 
 __all__ = ["Dataset", "Extent", "datasets", "extents"]
 
@@ -80,25 +82,60 @@ class Dataset(Extent):
 
 
 async def datasets(
-    connection: Connection, ids: Sequence[str], person: str | None
+    connection: Connection, ids: Sequence[str], person: str | None, gap: Gap | None = None
 ) -> dict[str, Dataset]:
-    """Datasets that *person* may know of, by identifier."""
-    return {row.did: row for row in await _rows(connection, Dataset, ids, person)}
+    """Datasets that *person* may know of, by identifier.
+
+    Where rows of a *gap* cannot be read now, those that may be in it have no headers, *readable*
+    or not.
+    """
+    if gap is None:
+        return {row.did: row for row in await _rows(connection, Dataset, ids, person, None)}
+    found = {row.did: row for row in await _rows(connection, Dataset, ids, person, gap)}
+    rest = [did for did in ids if did not in found]
+    cursor = await connection.execute(
+        "SELECT did, collection, path, media_type, size, readable FROM archive.known_product "
+        "WHERE did = ANY(%s)",
+        (rest,),
+    )
+    unknown: dict[str, Any] = dict.fromkeys(field.name for field in fields(Dataset))
+    for did, *values in await cursor.fetchall():
+        names = ("collection", "path", "media_type", "size", "readable")
+        known = dict(zip(names, values, strict=True))
+        found[did] = Dataset(**unknown | known | {"did": did})
+    return found
 
 
-async def extents(connection: Connection, ids: Sequence[str], person: str | None) -> list[Extent]:
-    """What the datasets that *person* may read cover, as far as there are any."""
-    return await _rows(connection, Extent, ids, person, "AND readable")
+async def extents(
+    connection: Connection, ids: Sequence[str], person: str | None, gap: Gap | None = None
+) -> list[Extent]:
+    """What the datasets that *person* may read cover, as far as there are any.
+
+    Those whose rows may be in a *gap* that cannot be read now are left out.
+    """
+    return await _rows(connection, Extent, ids, person, gap)
 
 
 async def _rows(
-    connection: Connection, kind: type[_T], ids: Sequence[str], person: str | None, more: str = ""
+    connection: Connection, kind: type[_T], ids: Sequence[str], person: str | None, gap: Gap | None
 ) -> list[_T]:
     await work_for(connection, person)
     columns = ", ".join(field.name for field in fields(kind))
+    view, conditions = "archive.dataset", ["did = ANY(%s)"]
+    values: list[object] = [list(ids)]
+    if kind is Extent:
+        conditions.append("readable")
+    if gap is not None:
+        view = "archive.dataset_at"
+        for low, high in gap.ranges:
+            conditions.append("(s_ra < %s OR s_ra >= %s OR s_ra IS NULL)")
+            values += [low, high]
+        for name in gap.collections:
+            conditions.append("(obs_collection <> %s OR obs_collection IS NULL)")
+            values.append(name)
     async with connection.cursor(row_factory=class_row(kind)) as cursor:
         await cursor.execute(
-            f"SELECT {columns} FROM archive.dataset WHERE did = ANY(%s) {more}",  # noqa: S608 - ours
-            (list(ids),),
+            f"SELECT {columns} FROM {view} WHERE {' AND '.join(conditions)}".encode(),  # noqa: S608 - ours
+            values,
         )
         return await cursor.fetchall()

@@ -1,10 +1,10 @@
-"""Queries from outside: Arrow record batches straight from PostgreSQL's COPY BINARY.
+"""Queries from outside: Arrow record batches straight from PostgreSQL's binary protocol.
 
-A pool of ADBC connections logged in as the reader. Each statement runs in a thread; memory
-holds a few batches, one that is encoded and those that are fetched meanwhile; a client that
-leaves cancels the statement and the connection goes back. A small result is read whole in one
-go, and its connection is free before a byte of it is encoded. Results come only through here, so
-MAXREC is applied in one place.
+A pool of connections logged in as the reader. A small result is read as it comes, and its
+connection is free before a byte of it is encoded. A larger one is read by a thread; memory holds
+a few batches, one that is encoded and those that are fetched meanwhile. A client that leaves
+cancels the statement and the connection goes back. Results come only through here, so MAXREC is
+applied in one place.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import copy
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
+import psycopg
 import pyarrow as pa
-from adbc_driver_manager import AdbcStatusCode
-from adbc_driver_manager import Error as ADBCError
-from adbc_driver_postgresql import dbapi
 from anyio import to_thread
 from psycopg import DataError
 from psycopg.sql import Literal
@@ -30,7 +29,7 @@ from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 
 from vo_service.db.faults import database_error
-from vo_service.db.session import CANCEL_AGAIN_S, GIVE_UP_S, Session
+from vo_service.db.session import CANCEL_AGAIN_S, GIVE_UP_S, Session, beside
 from vo_service.errors import TooManyError, TransientError, UsageError
 from vo_service.model.table import Field, Rows
 from vo_service.telemetry.meters import PoolUse
@@ -54,7 +53,7 @@ _READING_S = 60.0
 def render(statement: ClauseElement | str) -> str:
     """SQL text with its values in place, each quoted by psycopg; what is text is so already.
 
-    COPY takes no parameters, so values are written on the client's side.
+    The planner sees the values, so that it leaves out partitions and knows how many rows come.
 
     Raises
     ------
@@ -90,8 +89,6 @@ class Reader:
         self._idle: list[Session] = []
         self._size = size
         self._free = anyio.Semaphore(size)
-        # More than connections: some may wait in statements that were abandoned.
-        self._threads = ThreadPoolExecutor(4 * size, "query")
         self._data_url: str | None = None
 
     def telling(self, data_url: str) -> Reader:
@@ -139,7 +136,7 @@ class Reader:
             raise
         rows = Rows(fields=fields, source=_no_batches(), release=self._releaser(session, measured))
         rows.held_s = self._limit_s + _READING_S
-        if session.cursor is None:  # all of it is here, and the connection is not needed any more
+        if session.answer is None:  # all of it is here, and the connection is not needed any more
             measured.rows = min(maxrec, sum(batch.num_rows for batch in found))
             measured.outcome = "complete"
             await rows.release()
@@ -158,7 +155,6 @@ class Reader:
         """Close the idle connections."""
         while self._idle:
             await to_thread.run_sync(self._idle.pop().close)
-        self._threads.shutdown(wait=False)
 
     async def _batches(
         self, session: Session, measured: Measured, found: Sequence[pa.RecordBatch]
@@ -171,7 +167,7 @@ class Reader:
             with contextlib.suppress(RuntimeError):  # nobody is left to take it
                 loop.call_soon_threadsafe(fetched.put_nowait, batch)
 
-        session.ahead = self._threads.submit(session.fetch, give)
+        session.ahead = beside(partial(session.fetch, give))
         for batch in found:
             yield batch
         while True:
@@ -186,30 +182,44 @@ class Reader:
 
     async def _start(self, session: Session, sql: str, person: str) -> list[pa.RecordBatch]:
         """Execute and read the first batches; a connection that died while idle is replaced."""
-
-        def start() -> list[pa.RecordBatch]:
-            session.work_for(person, self._data_url)
-            return session.begin(sql)
-
         if session.connection is not None:
             try:
-                return await self._run(session, start)
+                return await self._begin(session, sql, person)
             except TransientError:
                 session.close()
                 session.connection = None
         session.connection, session.told = await self._connect(), ("", None)
-        return await self._run(session, start)
+        return await self._begin(session, sql, person)
 
-    async def _connect(self) -> Any:
+    async def _begin(self, session: Session, sql: str, person: str) -> list[pa.RecordBatch]:
+        """The first batches. No thread is asked for an answer that is small and comes soon."""
+        if session.told != (person, self._data_url):
+            await self._run(session, partial(session.work_for, person, self._data_url))
         try:
-            return await to_thread.run_sync(lambda: dbapi.connect(self._conninfo, autocommit=True))
-        except ADBCError as error:
+            answer = session.ask(sql)
+            while not answer.arrived():
+                await anyio.wait_readable(answer)
+            if answer.over:
+                return session.begin()
+        except psycopg.Error as error:
+            raise self._fault(session, error) from error
+        except asyncio.CancelledError:
+            session.cancel()
+            raise
+        return await self._run(session, session.begin)
+
+    async def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            return await to_thread.run_sync(
+                lambda: psycopg.connect(self._conninfo, autocommit=True, client_encoding="UTF8")
+            )
+        except psycopg.Error as error:
             _log.error("no connection to PostgreSQL: %s", error)
             raise database_error("08001", str(error), self._limit_s) from error
 
     async def _run(self, session: Session, work: Callable[[], _T]) -> _T:
         """Run *work* in a thread; if this task is cancelled, so is the statement."""
-        return await self._result(session, self._threads.submit(work))
+        return await self._result(session, beside(work))
 
     async def _result(self, session: Session, work: Future[_T]) -> _T:
         """What *work*, which runs, comes to; if this task is cancelled, so is the statement."""
@@ -233,11 +243,10 @@ class Reader:
         return waiting.result()
 
     def _fault(self, session: Session, error: BaseException) -> BaseException:
-        if not isinstance(error, ADBCError):
+        if not isinstance(error, psycopg.Error):
             return error
-        lost = error.sqlstate is None and error.status_code == AdbcStatusCode.IO
-        state = "08006" if lost else error.sqlstate
-        fault = database_error(state, str(error), self._limit_s)
+        state = error.sqlstate or "08006"  # libpq's own: the connection is lost
+        fault = database_error(state, f"ERROR:  {error.diag.message_primary}", self._limit_s)
         if not isinstance(fault, UsageError):
             _log.error("statement failed (%s): %s", state, error)
         return fault
@@ -268,7 +277,7 @@ class Reader:
 
     async def _release(self, session: Session) -> None:
         with anyio.CancelScope(shield=True):
-            if session.cursor is not None:
+            if session.answer is not None:
                 await to_thread.run_sync(session.finish)
             if session.connection is not None:
                 self._idle.append(session)

@@ -10,6 +10,7 @@ Source: VOTable 1.4, "Data Stream formats: BINARY, BINARY2"; RFC 4648 for base64
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,7 @@ class BinaryEncoder:
         return float("nan")
 
 
+@lru_cache(256)
 def _runs(fields: tuple[Field, ...], flag_bytes: int) -> tuple[_Run, ...]:
     runs: list[_Run] = []
     record: list[Any] = [("flags", "u1", (flag_bytes,))] if flag_bytes else []
@@ -235,7 +237,10 @@ def _fixed_text(column: pa.Array, field: Field, count: int) -> NDArray[Any]:
 def _varying(column: pa.Array, field: Field) -> tuple[pa.Array, NDArray[np.int32]]:
     """Values as bytes, and how many elements each has."""
     if field.datatype == "char":
-        return column.cast(pa.binary()), as_numpy(pc.fill_null(pc.binary_length(column), 0))
+        lengths = np.diff(text_bytes(column)[1])
+        if column.null_count:
+            lengths[as_numpy(column.is_null())] = 0
+        return column.view(pa.binary()), lengths
     if field.datatype == "unicodeChar":
         data, ends = text_bytes(column)
         # A code unit for each character, and one more where UTF-8 needs four bytes.

@@ -6,7 +6,6 @@ Positions in results are ICRS, times MJD in UTC: the model knows no others.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import lru_cache
@@ -78,12 +77,12 @@ class VOTableEncoder(Encoder):
             self._data = TableDataEncoder(fields)
         else:
             self._data = BinaryEncoder(fields, flags=serialization == "BINARY2")
-        root, table = _tree(heading, nulls=serialization == "BINARY")
-        add(table, "DATA")
-        before, after = document(root).split(b"<DATA/>")  # text cannot hold a bare "<"
-        end_of_table, self._end = after.split(b"</TABLE>")
-        self._before = before + b"<DATA>"
-        self._end_of_table = b"</DATA>" + end_of_table + b"</TABLE>"
+        parts = _parts(
+            fields, tuple(heading.services), tuple(heading.params), serialization == "BINARY"
+        )
+        before, between, self._end_of_table, self._end = parts
+        infos = (b"\n    " + _written(info) for info in heading.infos)  # as far in as their parent
+        self._before = b"".join((before, *infos, between))
 
     def begin(self) -> bytes:
         """Everything up to the data."""
@@ -101,7 +100,7 @@ class VOTableEncoder(Encoder):
             infos.append(Info("warning", "not ASCII", _NOT_ASCII.format(names)))
         if ending.status != "OK":
             infos.append(Info("QUERY_STATUS", ending.status, ending.message))
-        late = b"".join(map(_late, infos))
+        late = b"".join(map(_written, infos))
         return [self._data.end() + self._end_of_table + late + self._end]
 
 
@@ -141,6 +140,26 @@ def cone_error(message: str) -> bytes:
     return document(root)
 
 
+@lru_cache(256)
+def _parts(
+    fields: tuple[Field, ...],
+    services: tuple[ServiceDescriptor, ...],
+    params: tuple[Input, ...],
+    nulls: bool,
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """A document without INFOs and data, cut where those stand and after the table.
+
+    Most answers have columns that others had before.
+    """
+    root, table = _tree(Heading(fields, services=services, params=params), nulls=nulls)
+    add(table, "DATA")
+    # Text cannot hold a bare "<".
+    before, after = document(root).split(b"<DATA/>")
+    end_of_table, end = after.split(b"</TABLE>")
+    head, ok, between = before.partition(_written(Info("QUERY_STATUS", "OK")))
+    return head + ok, between + b"<DATA>", b"</DATA>" + end_of_table + b"</TABLE>", end
+
+
 def _tree(heading: Heading, *, nulls: bool = False) -> tuple[etree._Element, etree._Element]:
     """The document without data, and its TABLE; *nulls* declares what null integers are."""
     fields = heading.fields
@@ -155,31 +174,23 @@ def _tree(heading: Heading, *, nulls: bool = False) -> tuple[etree._Element, etr
         add(resource, "TIMESYS", ID=_TIME_ID, **frame)
     for param in heading.params:
         _add_input(resource, param)
-    table = copy.deepcopy(_table(fields, nulls))
-    resource.append(table)
+    table = add(resource, "TABLE")
     identifiers = _identifiers(fields)
-    for service in heading.services:
-        if service.column is None or service.column in identifiers:
-            root.append(copy.deepcopy(_service(service)))
-    return root, table
-
-
-@lru_cache(256)
-def _table(fields: tuple[Field, ...], nulls: bool) -> etree._Element:
-    """The TABLE of these fields; most answers have columns that others had before."""
-    table = etree.Element("TABLE")
-    for field, identifier in zip(fields, _identifiers(fields), strict=True):
+    for field, identifier in zip(fields, identifiers, strict=True):
         element = _add_field(table, field, identifier, _reference(field))
         if nulls and field.datatype in NULL_INTEGERS and not field.arraysize:
             add(element, "VALUES", null=str(NULL_INTEGERS[field.datatype]))
-    return table
+    for service in heading.services:
+        if service.column is None or service.column in identifiers:
+            _add_service(root, service)
+    return root, table
 
 
-@lru_cache(256)
-def _service(service: ServiceDescriptor) -> etree._Element:
-    """DataLink 1.1, "Service Descriptors"; most are those of every answer."""
+def _add_service(root: etree._Element, service: ServiceDescriptor) -> None:
+    """DataLink 1.1, "Service Descriptors"."""
     kind = {"utype": "adhoc:this", "name": "this"} if service.this else {"utype": "adhoc:service"}
-    resource = etree.Element("RESOURCE", {"ID": service.identifier, "type": "meta", **kind})
+    attributes = {"ID": service.identifier, "type": "meta", **kind}
+    resource = etree.SubElement(root, "RESOURCE", attributes)
     if service.description:
         add(resource, "DESCRIPTION", service.description)
     text = {"datatype": "char", "arraysize": "*"}
@@ -198,7 +209,6 @@ def _service(service: ServiceDescriptor) -> etree._Element:
         )
     for given in service.inputs:
         _add_input(group, given)
-    return resource
 
 
 def _add_input(group: etree._Element, given: Input) -> None:
@@ -256,7 +266,9 @@ def _add_info(resource: etree._Element, info: Info) -> etree._Element:
     return add(resource, "INFO", info.text, name=info.name, value=info.value, ucd=info.ucd)
 
 
-def _late(info: Info) -> bytes:
+@lru_cache(256)
+def _written(info: Info) -> bytes:
+    """Most are those of every answer."""
     return etree.tostring(_add_info(etree.Element("RESOURCE"), info), encoding="utf-8")
 
 

@@ -73,13 +73,20 @@ class Position:
     partitioned: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Rows that cannot be read now, by RA (degrees, the upper end not in it) and obs_collection."""
+
+    ranges: tuple[tuple[float, float], ...]
+    collections: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A published table.
 
     *name* is what a query says (``ivoa.obscore``), *relation* what PostgreSQL reads for it
-    (``archive.obscore``). Rows whose RA lies in a range of *without* (degrees, the upper end not
-    in it) are left out: they cannot be read now.
+    (``archive.obscore``). Rows of *without* are left out.
     """
 
     name: str
@@ -89,7 +96,7 @@ class Table:
     description: str | None = None
     utype: str | None = None
     position: Position | None = None
-    without: tuple[tuple[float, float], ...] = ()
+    without: Gap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

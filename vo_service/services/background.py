@@ -104,10 +104,12 @@ def _run(there: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]
         there.send((work(*arguments), None))
     except Exception as error:
         there.send((None, error))
+    except KeyboardInterrupt:
+        sys.exit(1)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(1)
+    raise KeyboardInterrupt  # which also takes back what the database is just doing for us
 
 
 def _end_with_parent() -> None:

@@ -2,8 +2,9 @@
 
 While all shards answer, nothing is done here. Otherwise PostgreSQL's plan tells which partitions
 a query may read. One that needs none of a shard that is down runs as ever. Another is an error
-that names the part of the sky; or, where the operator chose ``shard_down = "partial"``, it runs
-over the rest, and its answer says so (an overflow, DALI 1.1, with the reason).
+that names the part of the sky, or the collections; or, where the operator chose
+``shard_down = "partial"``, it runs over the rest, and its answer says so (an overflow, DALI 1.1,
+with the reason).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ import pyarrow as pa
 from vo_service.db.estimate import partitions_of
 from vo_service.errors import TransientError
 from vo_service.formats.output import OutputFormat
-from vo_service.model.shard import Part, joined, unavailable
-from vo_service.model.table import Catalog, Rows
+from vo_service.model.shard import Part, by_collection, joined, unavailable, unplaced
+from vo_service.model.table import Catalog, Gap, Rows
 from vo_service.services.race import unless
 from vo_service.services.shard_watch import ShardWatch
 
-__all__ = ["Outage", "reduced", "told_of"]
+__all__ = ["Outage", "gap_of", "reduced", "told_of"]
 
 _LOOK_S = 0.2
 _PLAN_S = 5.0
@@ -65,7 +66,7 @@ class Outage:
         select: str,
         person: str | None,
         work: Run,
-        less: Callable[[Sequence[tuple[float, float]]], Awaitable[Rows]],
+        less: Callable[[Gap], Awaitable[Rows]],
     ) -> Rows:
         """The rows of a query, or of what can be read of it.
 
@@ -76,7 +77,7 @@ class Outage:
         work
             Runs it.
         less
-            Runs it without ranges of RA (degrees).
+            Runs it without some rows.
 
         Raises
         ------
@@ -99,7 +100,7 @@ class Outage:
                 return rows
         if self.mode == "error":
             raise TransientError(unavailable(missing))
-        rows = await less(joined(missing))
+        rows = await less(gap_of(missing))
         rows.missing = unavailable(missing)
         return rows
 
@@ -171,15 +172,18 @@ class Outage:
             yield outcome[0]
 
 
-def reduced(catalog: Catalog, ranges: Sequence[tuple[float, float]]) -> Catalog:
-    """The catalogue without rows in ranges of RA, in tables that show observations of ours."""
+def gap_of(missing: Sequence[Part]) -> Gap:
+    """What cannot be read without some parts; all of a collection of which one is missing."""
+    return Gap(tuple(joined(unplaced(missing))), tuple(by_collection(missing)))
+
+
+def reduced(catalog: Catalog, gap: Gap) -> Catalog:
+    """The catalogue without the rows of a gap, in tables that show observations of ours."""
     schemas = (
         dataclasses.replace(
             schema,
             tables=tuple(
-                dataclasses.replace(table, without=tuple(ranges))
-                if table.relation in _SPREAD
-                else table
+                dataclasses.replace(table, without=gap) if table.relation in _SPREAD else table
                 for table in schema.tables
             ),
         )

@@ -86,7 +86,7 @@ def make_previews(
     again: bool = False,
     limit: int | None = None,
     stopped: Callable[[], bool] = lambda: False,
-    found: Callable[[int], None] = lambda _: None,
+    found: Callable[[int], None] | None = None,
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
     """Make the pictures that are wanted; several may do so at once.
@@ -118,7 +118,8 @@ def make_previews(
         if again:
             store.again(collection)
         _delete(settings, store)
-        found(store.waiting(collection))
+        if found is not None:  # to count them takes as long as to make some
+            found(store.waiting(collection))
         corrections: dict[str, CorrectionSet] = {}
         while not stopped() and (limit is None or outcome.made + outcome.failed < limit):
             wanted = store.claim(collection)

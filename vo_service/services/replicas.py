@@ -11,6 +11,7 @@ import contextlib
 import copy
 import itertools
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -24,6 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from vo_service.db.connect import Role, conninfo
 from vo_service.db.stream import Reader
 from vo_service.settings import Settings
+from vo_service.telemetry.meters import watch_gauge, watch_pools
 
 __all__ = ["Replicas"]
 
@@ -51,6 +53,7 @@ class _Replica:
 
     conninfo: str
     reader: Reader
+    name: str
     fresh_at: float | None = None
     problem: str = "has not been looked at"
 
@@ -78,7 +81,7 @@ class Replicas:
             there = settings.model_copy(update={"database_url": url})
             dsn = conninfo(there, Role.READER, **parameters)
             reader = Reader(dsn, settings.reader_connections, limit_s)
-            self._replicas.append(_Replica(dsn, reader))
+            self._replicas.append(_Replica(dsn, reader, _place(dsn)))
         self._turn = itertools.count()
         self._data_url: str | None = None
 
@@ -90,12 +93,26 @@ class Replicas:
 
     def fresh(self) -> Reader | None:
         """The reader of a replica that keeps up; None where the primary must be asked."""
-        since = time.monotonic() - self._lag_s
-        able = [r for r in self._replicas if r.fresh_at is not None and r.fresh_at >= since]
+        able = [r for r in self._replicas if self._keeps_up(r)]
         if not able:
             return None
         reader = able[next(self._turn) % len(able)].reader
         return reader if self._data_url is None else reader.telling(self._data_url)
+
+    def show(self, prefix: str = "") -> None:
+        """Let meters tell of each replica, and of its pool under *prefix* and its name."""
+        watch_pools({f"{prefix}replica {r.name}": r.reader.use for r in self._replicas})
+        watch_gauge(
+            "vo_replica_up", "Whether searches are sent to a replica: it answers and keeps up",
+            "replica", lambda: {r.name: float(self._keeps_up(r)) for r in self._replicas},
+        )  # fmt: skip
+        watch_gauge(
+            "vo_replica_lag_seconds", "How far a replica is behind the primary; +Inf: not known",
+            "replica", lambda: {r.name: _lag_s(r) for r in self._replicas},
+        )  # fmt: skip
+
+    def _keeps_up(self, replica: _Replica) -> bool:
+        return _lag_s(replica) <= self._lag_s
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -140,8 +157,7 @@ class Replicas:
             return
         reached = [at for at, written in self._written if written <= replayed]
         replica.fresh_at = max(reached, default=None)
-        late = replica.fresh_at is None or replica.fresh_at < time.monotonic() - self._lag_s
-        _tell(replica, "is behind" if late else "")
+        _tell(replica, "" if self._keeps_up(replica) else "is behind")
 
 
 @dataclass(slots=True)
@@ -174,6 +190,13 @@ def _tell(replica: _Replica, problem: str) -> None:
     if problem == replica.problem:
         return
     replica.problem = problem
-    place = conninfo_to_dict(replica.conninfo)
-    where = f"{place.get('host', '')}:{place.get('port', '5432')}"
-    _log.warning("replica %s %s", where, problem or "is asked")
+    _log.warning("replica %s %s", replica.name, problem or "is asked")
+
+
+def _lag_s(replica: _Replica) -> float:
+    return math.inf if replica.fresh_at is None else time.monotonic() - replica.fresh_at
+
+
+def _place(dsn: str) -> str:
+    place = conninfo_to_dict(dsn)
+    return f"{place.get('host', '')}:{place.get('port', '5432')}"

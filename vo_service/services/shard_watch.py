@@ -19,6 +19,7 @@ import psycopg
 from anyio import to_thread
 
 from vo_service.model.shard import Part
+from vo_service.telemetry.meters import watch_gauge
 
 __all__ = ["ShardWatch"]
 
@@ -75,6 +76,14 @@ class ShardWatch:
             if pulse.failed or (pulse.asked is not None and pulse.asked < late)
         )
 
+    def show(self) -> None:
+        """Let meters tell of each shard."""
+        watch_gauge("vo_shard_up", "Whether a shard answers", "shard", self._up)
+
+    def _up(self) -> dict[str, float]:
+        down = self.down()
+        return {name: float(name not in down) for name in sorted(self._pulses)}
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Watch for as long as this is open."""
@@ -96,8 +105,8 @@ class ShardWatch:
         try:
             with psycopg.connect(self._conninfo, connect_timeout=_CONNECT_S) as connection:
                 rows = connection.execute(
-                    "SELECT low, high, partition, shard FROM archive.shard_part "
-                    "WHERE shard IS NOT NULL"
+                    "SELECT low, high, partition, shard, collection, within "
+                    "FROM archive.shard_part WHERE shard IS NOT NULL"
                 ).fetchall()
         except psycopg.Error as error:
             _log.warning("shards cannot be looked up now: %s", error)

@@ -1,25 +1,22 @@
-"""Shards: partitions of the archive that are kept by other PostgreSQL servers.
+"""Shards: other PostgreSQL servers that keep parts of the archive.
 
-Whatever is begun here can be killed at any moment and begun again: a partition is in one place
-or in the other, and the same command goes on with the rest. One such command works at a time.
+They are added, looked at, compared with the centre, and given up. What they keep is moved by
+`vo_service.services.shard_moves`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 
 from vo_service.db.connect import DATABASE, Role, admin_conninfo, conninfo, private_cluster
-from vo_service.db.moves import Mover, leftovers
-from vo_service.db.nodes import Node, connect_node, definition_of, free_bytes
+from vo_service.db.moves import leftovers
+from vo_service.db.nodes import Node, connect_node, definition_of
 from vo_service.db.shards import Shard, ShardStore, clear_misfits, enlist, strike_off
-from vo_service.errors import ConfigError, NotFoundError, TransientError, UsageError, VOError
-from vo_service.model.shard import CENTRE, Part, chosen_parts, joined, sky
+from vo_service.errors import ConfigError, UsageError, VOError
+from vo_service.model.shard import CENTRE, Part, by_collection, joined, kept, unplaced
+from vo_service.services.shard_moves import Manner, bring_home, known_shard, working
 from vo_service.settings import Settings
 
 __all__ = [
@@ -28,27 +25,21 @@ __all__ = [
     "add_shard",
     "check_shards",
     "list_shards",
-    "move_parts",
     "remove_shard",
 ]
-
-#: Called before each partition: partition, its number, how many, rows (as last counted).
-Begun = Callable[[Part, int, int, int], None]
-
-#: Called with the rows copied of a partition, and with -1 while its swap waits for searches.
-Told = Callable[[int], None]
-
-#: Room that a copy needs beside what it takes in the end, for sorting and its log.
-_SPARE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A shard as `list_shards` finds it; *problem* is None where it answers."""
+    """A shard as `list_shards` finds it; *problem* is None where it answers.
+
+    *collections* are those that have been placed, with the ranges of RA where they are there.
+    """
 
     name: str
     address: str
     ranges: list[tuple[float, float]]
+    collections: dict[str, list[tuple[float, float]]]
     partitions: int
     rows: int
     problem: str | None
@@ -70,7 +61,7 @@ def add_shard(settings: Settings, name: str, url: str) -> None:
     VOError
         If the name or the database will not do.
     """
-    with _working(settings) as store:
+    with working(settings) as store:
         shard = Shard(name, url)
         _check_name(name)
         old = next((known for known in store.shards() if known.name == name), None)
@@ -113,41 +104,10 @@ def _answers(store: ShardStore, name: str) -> None:
         ) from error
 
 
-def move_parts(
-    settings: Settings,
-    name: str,
-    ra: str,
-    *,
-    patience_s: float,
-    begun: Begun,
-    told: Told,
-) -> int:
-    """Move the partitions in a range of RA to a shard, or home to the centre; how many moved.
-
-    Those that are there already stay. The swap of each waits *patience_s* seconds at most.
-
-    Raises
-    ------
-    VOError
-        What was moved before stays moved.
-    """
-    with _working(settings) as store:
-        target = None if name == CENTRE else name
-        if target is not None:
-            _known(store, name)
-        chosen = [part for part in chosen_parts(store.parts(), ra) if part.shard != target]
-        mover = Mover(store.connection, definition_of(store.connection), patience_s, told)
-        _move_all(settings, mover, chosen, target, begun)
-        return len(chosen)
-
-
 def remove_shard(
     settings: Settings,
     name: str,
-    *,
-    patience_s: float,
-    begun: Begun,
-    told: Told,
+    manner: Manner,
 ) -> int:
     """Bring the partitions of a shard home and forget it; how many came.
 
@@ -156,11 +116,9 @@ def remove_shard(
     VOError
         What came home before is at home.
     """
-    with _working(settings) as store:
-        shard = _known(store, name)
-        away = [part for part in store.parts() if part.shard == name]
-        mover = Mover(store.connection, definition_of(store.connection), patience_s, told)
-        _move_all(settings, mover, away, None, begun)
+    with working(settings) as store:
+        shard = known_shard(store, name)
+        moved = bring_home(settings, store, name, manner)
         with connect_node(name, shard.url) as node:
             for table in leftovers(store.parts(), node):
                 node.drop(table)
@@ -169,43 +127,7 @@ def remove_shard(
             with psycopg.connect(_admin(settings), autocommit=True) as admin:
                 strike_off(admin, name)
             node.forget()
-        return len(away)
-
-
-def _move_all(
-    settings: Settings, mover: Mover, chosen: Sequence[Part], target: str | None, begun: Begun
-) -> None:
-    """Move partitions one after the other, each in a transaction of its own."""
-    store = ShardStore(mover.centre)
-    rows = store.estimated_rows()
-    with contextlib.ExitStack() as stack:
-        nodes = {
-            shard.name: stack.enter_context(connect_node(shard.name, shard.url))
-            for shard in store.shards()
-            if shard.name == target or shard.name in {part.shard for part in chosen}
-        }
-        for number, part in enumerate(chosen, 1):
-            begun(part, number, len(chosen), rows.get(part.partition, 0))
-            source = nodes[part.shard] if part.shard else None
-            goal = nodes[target] if target else None
-            _check_room(settings, part, source.connection if source else store.connection, goal)
-            mover.move(part, source, goal)
-
-
-def _check_room(
-    settings: Settings, part: Part, source: psycopg.Connection[Any], target: Node | None
-) -> None:
-    """Refuse a move to where there is no room, as far as that can be seen."""
-    if target is not None:
-        place, free = f"shard {target.name}", free_bytes(target.connection)
-    else:
-        place = "the centre"
-        free = shutil.disk_usage(settings.home).free if private_cluster(settings) else None
-    needed = int(ShardStore(source).size(part.partition) * _SPARE)
-    if free is not None and needed > free:
-        raise UsageError(
-            f"{part.partition} was not moved: {place} has {free} bytes free: expected {needed}"
-        )
+        return moved
 
 
 def list_shards(settings: Settings) -> tuple[list[Standing], Standing]:
@@ -216,8 +138,9 @@ def list_shards(settings: Settings) -> tuple[list[Standing], Standing]:
 
         def standing(name: str | None, address: str, problem: str | None) -> Standing:
             own = [part for part in parts if part.shard == name]
+            placed = {held: joined(some) for held, some in by_collection(own).items()}
             return Standing(
-                name or CENTRE, address, joined(own), len(own),
+                name or CENTRE, address, joined(unplaced(own)), placed, len(own),
                 sum(rows.get(part.partition, 0) for part in own), problem,
             )  # fmt: skip
 
@@ -243,7 +166,7 @@ def check_shards(settings: Settings, *, repair: bool = False) -> Report:
     partition, rows that no product has.
     """
     report = Report([], [])
-    with _working(settings) as store:
+    with working(settings) as store:
         parts, (centre, version) = store.parts(), store.identity()
         for shard in store.shards():
             own = [part for part in parts if part.shard == shard.name]
@@ -254,7 +177,7 @@ def check_shards(settings: Settings, *, repair: bool = False) -> Report:
                 _answers(store, shard.name)
                 _check_rows(settings, store, own, report, repair)
             except VOError as error:
-                report.problems.append(_with_sky(str(error), own))
+                report.problems.append(_with_what(str(error), own))
         if not report.problems:
             count, some = store.rowless()
             if count:
@@ -295,8 +218,10 @@ def _check_rows(
     by_name = {part.partition: part for part in own}
     for partition, (strange, twice) in store.misfits(own).items():
         if strange and repair:
+            part = by_name[partition]
+            beside = by_collection(p for p in store.parts() if part.within == p.within is not None)
             with psycopg.connect(conninfo(settings, Role.WRITER)) as writer:
-                gone = clear_misfits(writer, by_name[partition])
+                gone = clear_misfits(writer, part, list(beside))
             report.mended.append(f"{partition}: {gone} rows of no open product were deleted")
         elif strange:
             report.problems.append(
@@ -307,27 +232,9 @@ def _check_rows(
             report.problems.append(f"{partition}: {twice} rows more than products")
 
 
-def _with_sky(message: str, own: list[Part]) -> str:
-    return f"{message}; it keeps {sky(joined(own))}" if own else message
-
-
-def _known(store: ShardStore, name: str) -> Shard:
-    shards = {shard.name: shard for shard in store.shards()}
-    if name not in shards:
-        names = ", ".join(shards) or "none"
-        raise NotFoundError(f"no shard {name!r}: there are {names}; see 'vo-service shard add'")
-    return shards[name]
+def _with_what(message: str, own: list[Part]) -> str:
+    return f"{message}; it keeps {kept(own)}" if own else message
 
 
 def _admin(settings: Settings) -> str:
     return admin_conninfo(settings, DATABASE if private_cluster(settings) else None)
-
-
-@contextlib.contextmanager
-def _working(settings: Settings) -> Iterator[ShardStore]:
-    """The store, while nobody else adds, moves or removes anything."""
-    with psycopg.connect(conninfo(settings, Role.OWNER), autocommit=True) as owner:
-        store = ShardStore(owner)
-        if not store.lock():
-            raise TransientError("another 'vo-service shard' command is at work; let it finish")
-        yield store

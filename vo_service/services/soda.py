@@ -6,10 +6,9 @@ cut out of it is `services.cutting`'s.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import psycopg
@@ -20,21 +19,31 @@ from vo_service.db.products import Standing
 from vo_service.db.soda import Dataset, Extent, datasets, extents
 from vo_service.errors import NotFoundError, TransientError
 from vo_service.formats.encoder import ServiceDescriptor
-from vo_service.model.shard import unavailable
+from vo_service.model.shard import Part, unavailable
+from vo_service.model.table import Gap
 from vo_service.model.visitor import ANYBODY, Visitor
 from vo_service.services.correction_lists import CorrectionLists, FileCorrections
 from vo_service.services.cutouts import cutout_descriptor, cutouts_descriptor
 from vo_service.services.datalink import OWN_CUTOUTS
 from vo_service.services.files import FileService
+from vo_service.services.outage import gap_of
 from vo_service.services.shard_watch import ShardWatch
 from vo_service.settings import Settings
 
 __all__ = ["Found", "SodaService"]
 
-#: Seconds for a question about datasets, which goes to all shards.
-_ANSWER_S = 10.0
+#: Seconds for a question about datasets, which goes to all shards; and until it is known which of
+#: them was the reason that there was no answer.
+_ANSWER_S, _NEWS_S = 10.0, 4.0
+_LOOK_S = 0.2
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
+
+_T = TypeVar("_T")
+#: Identifiers, who asks, and what cannot be read.
+_Question = Callable[
+    [psycopg.AsyncConnection[Any], Sequence[str], str | None, Gap | None], Awaitable[_T]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,8 @@ class Found:
 class SodaService:
     """Finds datasets; *pool* holds connections of the role ``vo_door``.
 
-    Observations of datasets are looked for in all *shards*, so that none may be away.
+    Where its observation is, a dataset does not tell: all *shards* are asked, and of those that are
+    away nothing. A dataset that is not found then may be theirs.
     """
 
     pool: Pool
@@ -64,12 +74,15 @@ class SodaService:
         ------
         NotFoundError
             If there is none with one of the identifiers.
+        TransientError
+            If one may be on a shard that is away, or the database is not available.
         """
-        async with self._connection() as connection:
-            known = await datasets(connection, ids, visitor.name)
+        known, missing = await self._asked(datasets, ids, visitor)
         for did in ids:
             if did not in known:
                 raise NotFoundError(f"ID: nothing here has the identifier {did[:200]!r}")
+            if known[did].readable and known[did].headers is None:
+                raise TransientError(unavailable(missing))
         return [known[did] for did in ids]
 
     async def check(
@@ -108,31 +121,53 @@ class SodaService:
         """
         if len(ids) > OWN_CUTOUTS:
             return [cutouts_descriptor(settings, "ID", CUTOUT)]
-        try:
-            async with self._connection() as connection:
-                known = await extents(connection, ids, visitor.name)
-        except TransientError:
-            if self.shards is None or not self.shards.parts:
-                raise
-            # What they cover is not known while a shard is away; that there are cutouts is.
-            known = [Extent.unknown(did) for did in ids]
+        known, missing = await self._asked(extents, ids, visitor)
+        if missing:
+            # What others cover is not known while a shard is away; that there are cutouts is.
+            seen = {extent.did for extent in known}
+            known += [Extent.unknown(did) for did in ids if did not in seen]
         places = {did: place for place, did in enumerate(ids, 1)}
         return [
             cutout_descriptor(settings, extent, f"{CUTOUT}-{places[extent.did]}")
             for extent in known
         ]
 
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A transaction that soon ends, for what a hanging shard might hold up."""
-        if self.shards is not None and (missing := self.shards.missing()):
-            raise TransientError(unavailable(missing))
+    async def _asked(
+        self, question: _Question[_T], ids: Sequence[str], visitor: Visitor
+    ) -> tuple[_T, list[Part]]:
+        """The answer to a question about datasets, and what it could not look at."""
+        missing = self._missing()
+        try:
+            return await self._answer(question, ids, visitor, missing), missing
+        except TransientError:
+            if not (missing := await self._news(missing)):
+                raise
+        return await self._answer(question, ids, visitor, missing), missing
+
+    async def _answer(
+        self, question: _Question[_T], ids: Sequence[str], visitor: Visitor, missing: list[Part]
+    ) -> _T:
+        """In a transaction that soon ends: a shard may hang."""
+        gap = gap_of(missing) if missing else None
         try:
             with anyio.fail_after(_ANSWER_S):
                 async with self.pool.connection() as connection:
-                    yield connection
+                    return await question(connection, ids, visitor.name, gap)
         except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
             raise TransientError("the database is not available now; try again soon") from error
+
+    def _missing(self) -> list[Part]:
+        return [] if self.shards is None else self.shards.missing()
+
+    async def _news(self, known: Sequence[Part]) -> list[Part]:
+        """What is missing, as soon as that is more than was *known*; nothing if it stays so."""
+        if self.shards is not None and self.shards.parts:
+            with anyio.move_on_after(_NEWS_S):
+                while True:
+                    if set(missing := self._missing()) - set(known):
+                        return missing
+                    await anyio.sleep(_LOOK_S)
+        return []
 
     async def available(self) -> None:
         """Ask for nothing, which needs the database to work.

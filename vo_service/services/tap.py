@@ -5,7 +5,7 @@ Source: TAP 1.1.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +15,7 @@ from anyio import CancelScope, to_thread
 from vo_service.adql import Statement
 from vo_service.db.stream import Reader
 from vo_service.errors import TransientError, UsageError
-from vo_service.model.table import Catalog, Rows
+from vo_service.model.table import Catalog, Gap, Rows
 from vo_service.model.visitor import ANYBODY, Visitor
 from vo_service.params.tap import TapQuery
 from vo_service.services.catalog import CatalogCache
@@ -130,8 +130,8 @@ class TapService:
                     return await to_thread.run_sync(prepare, query, known, maxrec + 1)
                 return await self.prepared.get(query, known, maxrec + 1)
 
-        async def less(ranges: Sequence[tuple[float, float]]) -> Rows:
-            known = reduced(catalog, ranges)
+        async def less(gap: Gap) -> Rows:
+            known = reduced(catalog, gap)
             return await self._run(await translated(known), maxrec, person, uploads)
 
         wanted = await translated(catalog)

@@ -30,6 +30,7 @@ __all__ = [
     "STATEMENT_SECONDS",
     "UNDER_WAY",
     "PoolUse",
+    "watch_gauge",
     "watch_pools",
 ]
 
@@ -101,3 +102,35 @@ REGISTRY.register(_POOLS)
 def watch_pools(pools: Mapping[str, Callable[[], PoolUse]]) -> None:
     """Show the use of pools by their names; the last one of a name counts."""
     _POOLS.watch(pools)
+
+
+class _Gauges(Collector):
+    """Numbers of things that come and go, asked when somebody wants to know."""
+
+    def __init__(self) -> None:
+        self._looks: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
+
+    def watch(
+        self, name: str, said: str, label: str, look: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._looks[name] = said, label, look
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: names are not known beforehand."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        for name, (said, label, look) in list(self._looks.items()):
+            gauge = GaugeMetricFamily(name, said, labels=[label])
+            for thing, value in look().items():
+                gauge.add_metric([thing], value)
+            yield gauge
+
+
+_GAUGES = _Gauges()
+REGISTRY.register(_GAUGES)
+
+
+def watch_gauge(name: str, said: str, label: str, look: Callable[[], Mapping[str, float]]) -> None:
+    """Show numbers by the names of what they are of; the last *look* of a meter counts."""
+    _GAUGES.watch(name, said, label, look)

@@ -12,10 +12,12 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import anyio
+from anyio import to_thread
 from psycopg_pool import AsyncConnectionPool
 
 from vo_service.db.catalog import read_member_catalog
 from vo_service.db.connect import Role, conninfo, engine_at, use_of
+from vo_service.db.decode import warm
 from vo_service.db.notices import Notices
 from vo_service.db.stream import Reader
 from vo_service.services.catalog import CatalogCache
@@ -107,6 +109,8 @@ class Resources:
             {name: reader.use for name, reader in readers.items()}
             | {name: partial(use_of, pool) for name, pool in pools.items()}
         )
+        self.replicas.show()
+        self.shards.show()
 
     @contextlib.asynccontextmanager
     async def running(self, beside: Sequence[Beside] = ()) -> AsyncIterator[None]:
@@ -114,6 +118,7 @@ class Resources:
         pools = self.jobs, self.anybody.planners, self.members.planners, self.door, self.gate
         watches = self.uploads, self.downloads, self.shards, self.replicas, self.front
         async with contextlib.AsyncExitStack() as stack:
+            await to_thread.run_sync(warm)
             for pool in pools:
                 await stack.enter_async_context(pool)
             for watch in watches:

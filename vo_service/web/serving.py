@@ -28,6 +28,7 @@ from vo_service import __version__
 from vo_service.services.drain import Drain
 from vo_service.settings import Settings
 from vo_service.web.connections import Connection, Crowd
+from vo_service.web.doors import Door
 from vo_service.web.redirect import Redirect
 from vo_service.web.tls import Certificate
 
@@ -38,9 +39,6 @@ _log = logging.getLogger(__name__)
 #: Seconds for answers under way after Ctrl-C; and for the rest, when those have ended.
 _CTRL_C_S = 10.0
 _CLOSING_S = 5.0
-
-_HANDSHAKE_S = 10.0
-_BACKLOG = 2048
 
 #: Ticks of uvicorn, ten in a second, between looks at connections and at the certificate.
 _LOOK, _LOOK_AT_FILES = 10, 100
@@ -132,6 +130,8 @@ class Server(uvicorn.Server):
         """Begin the end; a second Ctrl-C hurries it."""
         if sig == signal.SIGINT:
             self._grace_s = min(self._grace_s, _CTRL_C_S)
+            if self.should_exit:
+                self._drain.hurry()
         super().handle_exit(sig, frame)
 
     def _handle_hangup(self, sig: int, frame: FrameType | None) -> None:
@@ -143,19 +143,18 @@ class Server(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
-        self.servers = [await self._listen(self.config, self._listening.main, self._certificate)]
+        self.servers = [self._door(self.config, self._listening.main, self._certificate)]  # type: ignore[list-item]  # it does what is wanted of one
         if self._listening.redirect is not None:
             redirect = self._configured(Redirect(self._settings.root_url), lifespan="off")
             redirect.load()
-            self.servers.append(await self._listen(redirect, self._listening.redirect, None))
+            self.servers.append(self._door(redirect, self._listening.redirect, None))  # type: ignore[arg-type]  # as above
         self.started = True
         if not self.should_exit:
             self._ready()
 
-    async def _listen(
+    def _door(
         self, config: uvicorn.Config, sock: socket.socket, certificate: Certificate | None
-    ) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
+    ) -> Door:
         connection = partial(
             Connection,
             self._crowd,
@@ -163,15 +162,7 @@ class Server(uvicorn.Server):
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
-        if certificate is None:
-            return await loop.create_server(connection, sock=sock, backlog=_BACKLOG)
-        return await loop.create_server(
-            connection,
-            sock=sock,
-            backlog=_BACKLOG,
-            ssl=certificate.context,
-            ssl_handshake_timeout=_HANDSHAKE_S,
-        )
+        return Door(sock, connection, certificate.context if certificate else None)
 
     async def on_tick(self, counter: int) -> bool:
         """Look after connections and certificate now and then."""
@@ -187,7 +178,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let what is under way finish, as long as that may take."""
-        self._drain.begin()
+        self._drain.begin(self._grace_s)
         self.config.timeout_graceful_shutdown = round(self._grace_s)
         limit_s = self._grace_s + _CLOSING_S
         try:
