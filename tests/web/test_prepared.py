@@ -90,3 +90,11 @@ async def test_a_table_twice_in_a_query_is_two_tables_each_time() -> None:
             known, limit,
         )  # fmt: skip
         assert "obscore_1.s_ra < obscore_2.s_ra" in made.sql
+
+
+@pytest.mark.parametrize("column", ["'vo_where_of_an_outline'", "1 AS vo_where_of_an_outline"])
+async def test_text_like_the_mark_of_where_is_only_text(column: str) -> None:
+    queries, known = PreparedQueries(), catalog()
+    for level in (1, 2, 3):
+        text = f"SELECT {column} FROM ivoa.obscore WHERE calib_level = {level}"
+        assert (await queries.get(text, known, 10)).sql == prepare(text, known, 10).sql

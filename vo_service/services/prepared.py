@@ -97,10 +97,14 @@ class _Frame:
         return Prepared(f"{self.before}{condition}{self.after}", self.fields)
 
 
-def _frame(bare: Statement, catalog: Catalog, limit: int) -> _Frame:
+def _frame(bare: Statement, catalog: Catalog, limit: int) -> _Frame | None:
+    """None where somebody's own text holds what marks the place of WHERE."""
     made = outlined(bare, catalog, limit)
-    before, after = render(made.select).split(HOLE)
-    return _Frame(before, after, made.fields, made.condition)
+    match render(made.select).split(HOLE):
+        case [before, after]:
+            return _Frame(before, after, made.fields, made.condition)
+        case _:
+            return None
 
 
 class PreparedQueries:
@@ -169,6 +173,8 @@ class PreparedQueries:
         frame = self._frames.get((key, limit))
         if frame is None:
             frame = _frame(bare, catalog, limit)
+            if frame is None:
+                return None
             self._frames.keep((key, limit), frame)
         return frame.around(where)
 
