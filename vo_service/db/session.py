@@ -35,11 +35,11 @@ _Read = tuple[NDArray[np.uint8], int] | Exception | None
 #: A first batch of so little is hardly ever followed by another, so that is found out with it.
 _SMALL_BYTES = BATCH_BYTES // 4
 #: Batches that are fetched before they are wanted: some formats write much at a time.
-_AHEAD = 4
+_AHEAD = 3
 
 #: Batches after which memory that is free goes back to the system: in a long answer the pieces of
 #: it that lie about would add up to tens of megabytes.
-_TRIM_EVERY = 16
+_TRIM_EVERY = 8
 
 #: Seconds after which a statement that still runs is told once more to stop.
 CANCEL_AGAIN_S = 0.1

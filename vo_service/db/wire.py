@@ -27,8 +27,8 @@ from vo_service.db.kernels import walk
 
 __all__ = ["BATCH_BYTES", "Answer", "asked"]
 
-#: Bytes of rows that are given at once: some 8000 ObsCore rows. One row may be longer.
-BATCH_BYTES = 4 * 1024 * 1024
+#: Bytes of rows that are given at once: some 6000 ObsCore rows. One row may be longer.
+BATCH_BYTES = 3 * 1024 * 1024
 _BUFFER_BYTES = BATCH_BYTES + 256 * 1024
 #: An answer of less is read as it comes, by who has other things to do.
 _SMALL_BYTES = 256 * 1024
