@@ -254,3 +254,17 @@ def test_much_is_not_taken_as_it_comes(server: str) -> None:
         while (rows := answer.rows()) is not None:
             count += rows[1]
         assert count == 20_000
+
+
+def test_very_many_columns_are_announced_as_well(server: str) -> None:
+    names = [f"{'c' * 58}{number:04}" for number in range(1600)]
+    listed = ", ".join(f"{number} AS {name}" for number, name in enumerate(names))
+    with psycopg.connect(server, autocommit=True, client_encoding="UTF8") as asking:
+        answer = asked(asking, f"SELECT {listed}")
+        while not answer.arrived():
+            select.select([answer], [], [], 10)
+        rows = answer.rows()
+        assert rows is not None
+        batch = Decoder(answer.headings()).batch(*rows)
+        assert batch.schema.names == names
+        assert [column[0].as_py() for column in batch.columns] == list(range(1600))

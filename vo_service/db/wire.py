@@ -38,6 +38,8 @@ _ROW = ord("D")
 #: Notification.
 _SKIPPED = frozenset(b"12nNSA")
 _COLUMNS = ord("T")
+#: A message of more may not fit into a socket, so that it could be looked at as a whole.
+_LONG_BYTES = 16 * 1024
 _COPY_HEADING = 19
 _COPY_END = b"\xff\xff"
 _MOMENT_S = 0.001
@@ -200,10 +202,7 @@ class _Direct:
             if seen and kind == _ROW:
                 return
             if seen == _HEADING and (kind in _SKIPPED or kind == _COLUMNS):
-                message = bytearray(1 + int.from_bytes(heading[1:], "big"))
-                if not self._patient and self._peek(memoryview(message)) < len(message):
-                    raise BlockingIOError
-                self._receive(memoryview(message))
+                message = self._whole(1 + int.from_bytes(heading[1:], "big"))
                 if kind == _COLUMNS:
                     self._headings = _headings(bytes(message[_HEADING:]))
             elif seen in (0, _HEADING):
@@ -212,6 +211,17 @@ class _Direct:
                 raise BlockingIOError
             else:  # the rest of it is on its way
                 time.sleep(_MOMENT_S)
+
+    def _whole(self, length: int) -> bytearray:
+        """Take a message that is no row, once all of it has come; for a long one this waits."""
+        message = bytearray(length)
+        short = length < _LONG_BYTES
+        if not self._patient and short and self._peek(memoryview(message)) < length:
+            raise BlockingIOError
+        patient, self._patient = self._patient, True
+        self._receive(memoryview(message))
+        self._patient = patient
+        return message
 
     def _peek(self, into: memoryview) -> int:
         """Look at what has come, and wait for it; 0 where nothing will come any more."""
