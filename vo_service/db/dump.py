@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "replay",
     "schema_version",
+    "unpack",
     "unpack_base",
 ]
 
@@ -135,6 +136,24 @@ def base_backup(settings: Settings, directory: Path, *, progress: Progress) -> N
     _run(settings, "pg_basebackup", given, directory, progress)
 
 
+def unpack(file: Path, into: Path, how: str) -> None:
+    """Unpack a tar file; *how* is the name of the filter of `tarfile` for its members.
+
+    Raises
+    ------
+    ConfigError
+        If it holds what is no file or directory, or lies outside.
+    """
+    with tarfile.open(file) as archive:
+        for member in archive.getmembers():
+            outside = member.name.startswith("/") or ".." in Path(member.name).parts
+            if outside or not (member.isfile() or member.isdir()):
+                raise ConfigError(f"{file}: {member.name}: expected files below {into}")
+        # Pythons before 3.11.4 know no filters; what one would refuse is refused above.
+        archive.extraction_filter = getattr(tarfile, how, lambda member, path: member)
+        archive.extractall(into)  # noqa: S202 - looked through above
+
+
 def unpack_base(
     settings: Settings, directory: Path, wal: Path | None, until: datetime | None
 ) -> None:
@@ -154,10 +173,9 @@ def unpack_base(
     cluster = Cluster(settings.home, settings.cluster_user)
     cluster.prepare()
     cluster.data.mkdir(mode=0o700)
-    with tarfile.open(directory / "base.tar.gz") as archive:
-        archive.extractall(cluster.data, filter="tar")
-    with tarfile.open(directory / "pg_wal.tar.gz") as archive:
-        archive.extractall(cluster.data / "pg_wal", filter="tar")
+    # Owners and rights are PostgreSQL's.
+    unpack(directory / "base.tar.gz", cluster.data, "tar_filter")
+    unpack(directory / "pg_wal.tar.gz", cluster.data / "pg_wal", "tar_filter")
     lines = []
     if wal is not None:
         lines.append(f'restore_command = \'cp "{wal}/%f" "%p"\'')

@@ -6,14 +6,13 @@ Nothing that is there is ever overwritten, and what cannot be finished leaves no
 from __future__ import annotations
 
 import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from vo_service.db.connect import private_cluster
-from vo_service.db.dump import is_empty, load, replay, unpack_base
+from vo_service.db.dump import is_empty, load, replay, unpack, unpack_base
 from vo_service.db.schema import prepare, upgrade
 from vo_service.errors import ConfigError
 from vo_service.services.backup import BASE, DUMP, HOME, Tell, verify
@@ -64,7 +63,7 @@ def restore(
             f"{home}: is not empty; a restore never overwrites anything (give another --home)"
         )
     with _nothing_half_done(home):
-        _unpack(place / HOME, home)
+        unpack(place / HOME, home, "data_filter")
         settings = load_settings(home)
         for directory in (settings.collections, settings.public):
             directory.mkdir(exist_ok=True)
@@ -81,17 +80,6 @@ def restore(
         if cluster := private_cluster(settings):
             cluster.stop()
     return done
-
-
-def _unpack(file: Path, home: Path) -> None:
-    with tarfile.open(file) as archive:
-        for member in archive.getmembers():
-            outside = member.name.startswith("/") or ".." in Path(member.name).parts
-            if outside or not (member.isfile() or member.isdir()):
-                raise ConfigError(f"{file}: {member.name}: expected files below the data directory")
-        # Pythons before 3.11.4 know no filters; what one would refuse is refused above.
-        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-        archive.extractall(home)  # noqa: S202 - looked through above
 
 
 def _from_dump(settings: Settings, file: Path) -> None:
